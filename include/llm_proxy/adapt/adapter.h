@@ -1,0 +1,118 @@
+#ifndef LLM_PROXY_ADAPT_ADAPTER_H
+#define LLM_PROXY_ADAPT_ADAPTER_H
+
+#include "llm_proxy/config/settings.h"
+#include "llm_proxy/http/api_error.h"
+#include "llm_proxy/http/message.h"
+#include "llm_proxy/http/sse.h"
+#include "llm_proxy/json/scanner.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy
+{
+
+// What an adapter may know of the exchange. The views and references outlive
+// the adapter (the exchange owns both).
+struct ClientRequest {
+    std::string &body; // may be edited in place by start(), see passthrough
+    const json::BodyFacts &facts;
+    std::string_view sent_model;  // as the client wrote it, prefix included
+    std::string_view model;       // for the backend
+    size_t model_removed = 0;     // bytes of sent_model before `model`
+    std::string_view request_id;
+    const std::vector<Field> &fields; // of the client's head
+    const Config &config;
+    const BackendConfig &backend;
+    int64_t now_s = 0; // Unix seconds
+};
+
+// What the backend is asked. The body is sent piece after piece; the pieces
+// point into the client's body or into `own`.
+struct UpstreamRequest {
+    bool post = true;
+    std::string path;                 // behind the base URL, "/v1/..."
+    std::vector<std::string> headers; // "Name: value", beside the pool's own
+    std::vector<std::string_view> body;
+    std::string own;
+};
+
+// How the answer's head looks to the client.
+struct AnswerShape {
+    int status = 200;
+    bool sse = false;                     // adds the heads that SSE needs
+    std::string content_type;
+    std::optional<uint64_t> length;       // absent = chunked or until close
+    FieldBlock extra;                     // further header lines
+};
+
+// Tokens as the backend counted them; -1 = it did not say.
+struct Usage {
+    int64_t prompt = -1;
+    int64_t completion = -1;
+};
+
+enum class AdaptStatus {
+    More,   // go on feeding
+    Done,   // the answer is whole; nothing more will come out
+    Failed, // error() says why
+};
+
+// Speaks one backend's wire for one exchange. Pure: bytes in, bytes out; no
+// socket, no clock, no loop. The exchange calls start(), then reply_head()
+// once, reply_data() for each piece in any cuts, and reply_end() at a clean
+// end of the backend's body, unless Done or Failed came first; after those
+// nothing is called but error(), append_error() and usage().
+//
+// What comes out is what the client gets, without HTTP framing. The exchange
+// sends the head when the first byte has come out or Done was said, so a
+// failure before that is still an error with a status. On Failed the adapter
+// has appended nothing that belongs to the failure itself.
+class Adapter
+{
+public:
+    virtual ~Adapter() = default;
+
+    // Builds the backend's request; false = refused, `err` for the client.
+    [[nodiscard]] virtual bool start(const ClientRequest &request,
+                                     UpstreamRequest &out, ApiError &err) = 0;
+    [[nodiscard]] virtual AdaptStatus reply_head(const ReplyHead &head) = 0;
+    // May throw nothing away: appends to `out` all that can be said.
+    [[nodiscard]] virtual AdaptStatus reply_data(std::string_view in,
+                                                 std::string &out) = 0;
+    [[nodiscard]] virtual AdaptStatus reply_end(std::string &out) = 0;
+
+    // Known once the first byte came out or Done was said; and, for a stream
+    // the client asked for, already before (for an early keep-alive).
+    virtual const AnswerShape &shape() const = 0;
+    virtual const ApiError &error() const = 0;
+    // The client gets server-sent events, whatever happens from here.
+    virtual bool streaming() const = 0;
+    // What came out so far ends an event: a comment may go in here.
+    virtual bool at_event_end() const = 0;
+    // Ends a stream that has begun: appends one error event where one may
+    // stand, or what is missing of one that the backend had begun; nothing
+    // where the bytes were cut inside an event.
+    virtual void append_error(const ApiError &error, std::string &out) = 0;
+    virtual Usage usage() const = 0;
+    // Pieces (events) so far.
+    virtual uint64_t pieces() const = 0;
+};
+
+constexpr size_t kMaxErrorBody = 64 * 1024;        // a backend's error text
+constexpr size_t kMaxLine = 8 * 1024 * 1024;       // one NDJSON or SSE line
+constexpr size_t kMaxReply = 64 * 1024 * 1024;     // one non-stream answer
+
+// For vLLM and other OpenAI-compatible servers: `path` as the client sent it.
+std::unique_ptr<Adapter> make_passthrough(std::string_view path, EndMark mark);
+// POST /v1/chat/completions to Ollama's POST /api/chat.
+std::unique_ptr<Adapter> make_ollama_chat();
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,48 @@
+#ifndef LLM_PROXY_BASE_LOG_H
+#define LLM_PROXY_BASE_LOG_H
+
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/base/fd.h"
+
+#include <string>
+#include <string_view>
+
+#define LLMPROXY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+
+// The error log. One line a call, one write(2) a line, so lines of several
+// threads never mix. Every byte of a message that is not printable ASCII is
+// escaped as \xNN before it is written (a backend, a client or a file name
+// cannot forge a line or move the terminal); a line is cut at 2048 bytes.
+// A write that would block or fails is dropped and counted.
+namespace llmproxy
+{
+
+enum class LogLevel { Error, Warning, Notice, Info, Debug };
+enum class LogFormat { Text, Json };
+
+// Before any thread starts, and again on reload. `file` empty = stderr. On
+// false the earlier settings stay. Text lines are
+// "2026-11-24T12:00:00.123Z error: message"; JSON lines have ts, level, msg.
+[[nodiscard]] bool log_configure(LogLevel level, LogFormat format,
+                                 const std::string &file, Error &err);
+// Opens the log file anew (after logrotate moved it away).
+void log_reopen();
+bool log_enabled(LogLevel level);
+unsigned long log_dropped();
+
+void log_error(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+void log_warning(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+void log_notice(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+void log_info(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+void log_debug(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+
+// Logs and aborts: only where going on would corrupt.
+[[noreturn]] void fatal(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);
+
+// Appends `text` with every byte outside 0x20..0x7e, and \ and ", as \xNN;
+// at most `max` bytes of the text, then "...".
+void append_escaped(std::string &out, std::string_view text, size_t max = 512);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,38 @@
+#ifndef LLM_PROXY_BASE_STRINGS_H
+#define LLM_PROXY_BASE_STRINGS_H
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// ASCII text helpers. None of them knows a locale.
+namespace llmproxy
+{
+
+bool iequals(std::string_view a, std::string_view b);
+bool starts_with(std::string_view text, std::string_view prefix);
+bool ends_with(std::string_view text, std::string_view suffix);
+// Case-insensitive find; npos when absent.
+size_t ifind(std::string_view text, std::string_view what);
+std::string to_lower(std::string_view text);
+// Takes spaces and tabs off both ends.
+std::string_view trim(std::string_view text);
+// Splits at each `separator`, trims the parts, leaves out empty ones.
+std::vector<std::string_view> split_list(std::string_view text,
+                                         char separator);
+// Decimal digits only, no sign, no space; false on overflow or other bytes.
+[[nodiscard]] bool parse_u64(std::string_view text, uint64_t &out);
+void append_u64(std::string &out, uint64_t value);
+// One percent-decoding pass; false on a broken escape.
+[[nodiscard]] bool percent_decode(std::string_view text, std::string &out);
+// The candidate with the smallest edit distance to `name` if that distance
+// is at most a third of its length (at least 1), else empty.
+std::string_view nearest_name(std::string_view name,
+                              const std::vector<std::string_view> &candidates);
+// "*" matches any run of characters, every other byte itself; linear time.
+bool match_pattern(std::string_view pattern, std::string_view text);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,26 @@
+#ifndef LLM_PROXY_CONFIG_ROUTE_H
+#define LLM_PROXY_CONFIG_ROUTE_H
+
+#include "llm_proxy/config/settings.h"
+
+#include <string_view>
+
+namespace llmproxy
+{
+
+struct Route {
+    const BackendConfig *backend = nullptr;
+    std::string_view model;    // for the backend: prefix and blanks removed
+    size_t removed_front = 0;  // bytes of the sent text before `model`
+};
+
+// Finds the backend of a model name: the prefix "ollama:" or "vllm:" (exact,
+// once) chooses, everything else goes to DEFAULT_BACKEND unchanged. False if
+// nothing is left of the name, or it holds control bytes or over 512 bytes;
+// `err` is a sentence for the client.
+[[nodiscard]] bool route_model(const Config &config, std::string_view sent,
+                               Route &out, Error &err);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,110 @@
+#ifndef LLM_PROXY_CONFIG_SETTINGS_H
+#define LLM_PROXY_CONFIG_SETTINGS_H
+
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/config/backends.h"
+#include "llm_proxy/config/tokens.h"
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace llmproxy
+{
+
+// One thing wrong with the configuration. Printed "file:line: message" or
+// "environment: NAME: message".
+struct Problem {
+    std::string where;
+    std::string message;
+};
+std::string to_string(const Problem &problem);
+
+// An address to listen on.
+struct ListenAddress {
+    std::string text;      // as written: host:port, [v6]:port, unix:/path
+    std::string host;      // numeric or a name resolved at start; empty for unix
+    uint16_t port = 0;     // 0 = the kernel chooses (tests)
+    std::string unix_path; // empty = TCP
+};
+
+enum class ReasoningField { Reasoning, ReasoningContent, Both };
+
+// Everything the daemon was told, checked and typed. Immutable once
+// published: exchanges pin the snapshot they began with.
+struct Config {
+    std::vector<ListenAddress> listen;
+    BackendConfig backends[kBackends]; // indexed by BackendKind
+    BackendKind default_backend = BackendKind::Ollama;
+    TokenTable tokens;
+
+    uint64_t max_body_bytes = 0;
+    uint64_t max_buffered_bytes = 0; // over all connections
+    uint64_t workers = 0;            // resolved: never 0
+    uint64_t max_connections = 0;    // over all workers
+
+    int64_t connect_timeout_ms = 0;
+    int64_t first_byte_timeout_ms = 0;
+    int64_t stream_idle_timeout_ms = 0;
+    int64_t sse_keepalive_ms = 0; // 0 = off
+    int64_t head_timeout_ms = 0;
+    int64_t body_timeout_ms = 0;
+    int64_t keepalive_timeout_ms = 0;
+    int64_t write_timeout_ms = 0;
+    int64_t queue_timeout_ms = 0;
+    int64_t queue_size = 0; // exchanges that may wait for one backend
+    int64_t drain_delay_ms = 0;
+    int64_t drain_timeout_ms = 0;
+
+    LogLevel log_level = LogLevel::Notice;
+    LogFormat log_format = LogFormat::Text;
+    std::string log_file;   // empty = stderr
+    std::string access_log; // empty = off; "-" or "stderr" = stderr; a path
+
+    bool rerank = false;    // extra pass-through endpoints, see ENDPOINTS
+    std::vector<std::string> extra_endpoints; // names from ENDPOINTS
+    ReasoningField reasoning_field = ReasoningField::Reasoning;
+    bool ollama_truncate = false;
+
+    // Effective NAME=value lines for -T, secrets masked, in table order.
+    std::vector<std::string> dump;
+    // Things that are allowed but should be said at start.
+    std::vector<std::string> warnings;
+};
+
+// One row of the settings table: what man pages, .env.example, -T and the
+// parser agree about.
+struct SettingRow {
+    const char *name;
+    const char *default_value; // empty = none
+    bool secret;               // masked in -T
+    bool reloadable;           // false: takes a restart, said on reload
+    const char *help;          // one line
+};
+const std::vector<SettingRow> &setting_rows();
+
+using Environment = std::map<std::string, std::string>;
+
+// Builds a Config from a file (path empty = none) and the environment, which
+// overrides it; only names of the table are read from the environment. Adds
+// every problem found and returns false if there is one. `file_readable` is
+// false only when the file itself could not be read.
+[[nodiscard]] bool load_config(const std::string &path,
+                               const Environment &environment, Config &out,
+                               std::vector<Problem> &problems,
+                               bool &file_readable);
+
+// Names of settings that differ and need a restart, for the reload's log.
+std::vector<std::string> restart_needed(const Config &running,
+                                        const Config &wanted);
+
+// "500ms", "2s", "5m", "1h", bare seconds; and "20m", "1g", bare bytes.
+[[nodiscard]] bool parse_duration_ms(std::string_view text, int64_t &out);
+[[nodiscard]] bool parse_size(std::string_view text, uint64_t &out);
+
+} // namespace llmproxy
+
+#endif

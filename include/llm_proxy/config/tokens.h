@@ -1,0 +1,65 @@
+#ifndef LLM_PROXY_CONFIG_TOKENS_H
+#define LLM_PROXY_CONFIG_TOKENS_H
+
+#include "llm_proxy/base/digest.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace llmproxy
+{
+
+// Who a token stands for. Immutable once published, but for `slot`, which
+// the daemon sets before publishing.
+struct Principal {
+    Sha256 digest{}; // of the token; the token itself is never kept
+    std::string label;
+    uint64_t rpm = 0; // 0 = unlimited
+    uint64_t rpd = 0; // 0 = unlimited
+    std::vector<std::string> models; // patterns; empty = all
+    bool disabled = false;
+    int64_t expires_s = 0; // Unix seconds; 0 = never
+    uint32_t slot = 0;     // index of its counters in the limiter's table
+
+    // Whether it may use `model` ("backend:name" after routing, or as sent).
+    bool may_use(std::string_view routed_model, std::string_view sent) const;
+};
+
+struct DigestHash {
+    size_t operator()(const Sha256 &digest) const;
+};
+
+// All tokens of one configuration, found by digest.
+class TokenTable
+{
+public:
+    // nullptr if unknown. Equal work for a hit and a miss but for one
+    // comparison of 32 bytes, which takes constant time.
+    const Principal *find(std::string_view presented) const;
+    // False if the digest or the label is there already.
+    bool add(Principal principal, std::string &why);
+    size_t size() const { return principals_.size(); }
+    std::vector<Principal> &principals() { return principals_; }
+    const std::vector<Principal> &principals() const { return principals_; }
+
+private:
+    std::vector<Principal> principals_;
+    std::unordered_map<Sha256, size_t, DigestHash> by_digest_;
+    std::unordered_map<std::string, size_t> by_label_;
+};
+
+struct Problem; // config/settings.h
+
+// Reads a JSON array of tokens. `where` is what errors name: a file (with
+// line numbers where they are known) or "environment: TOKENS_JSON". Adds
+// every problem found; the plain tokens are wiped.
+void parse_tokens(std::string &json_text, const std::string &where,
+                  bool where_is_file, TokenTable &out,
+                  std::vector<Problem> &problems);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,35 @@
+#ifndef LLM_PROXY_HTTP_HEADER_LINT_H
+#define LLM_PROXY_HTTP_HEADER_LINT_H
+
+#include "llm_proxy/http/message.h"
+
+#include <string_view>
+
+namespace llmproxy
+{
+
+struct LintLimits {
+    size_t max_target = 8 * 1024;
+    size_t max_block = 32 * 1024;
+    size_t max_line = 16 * 1024;
+    size_t max_fields = 100;
+};
+
+// Why a head was refused: the status to answer, the rule that spoke (for the
+// log and the counters) and a sentence for the client. Static strings.
+struct HttpFault {
+    int status = 0;
+    const char *rule = "";
+    const char *message = "";
+};
+
+// Judges a whole header block, from the request line to the empty line
+// inclusive, before a parser sees it: rules L1 to L11. Lenient parsers
+// disagree about what this refuses, and disagreement is request smuggling.
+// Fills `head` (views into `block`) and returns true, or fills `fault`.
+[[nodiscard]] bool lint_head(std::string_view block, const LintLimits &limits,
+                             RequestHead &head, HttpFault &fault);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,57 @@
+#ifndef LLM_PROXY_HTTP_SSE_H
+#define LLM_PROXY_HTTP_SSE_H
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace llmproxy
+{
+
+// Which line says that a stream is whole.
+enum class EndMark {
+    None,      // the endpoint does not stream
+    Done,      // "data: [DONE]"
+    Responses, // "event: response.completed" (or .incomplete, .failed)
+};
+
+// Follows a stream of server-sent events as it passes by, in any pieces, and
+// keeps no more of it than where it stands. Lines end with LF, CRLF or CR LF
+// split over two reads. Marks count only at a line's start (prompts and
+// answers may contain them).
+class SseTracker
+{
+public:
+    explicit SseTracker(EndMark mark) : mark_(mark) {}
+
+    enum class Stop {
+        None,      // all of the input was followed
+        EndOfMark, // the event with the end mark is complete: stream is whole
+        ErrorLine, // a line begins with data: {"error" (or error: ): the
+                   // position is just behind that prefix
+    };
+    // Follows `in` up to a stop; returns why, and in `used` how far it got.
+    // Whatever is before `used` may be sent on at once.
+    Stop follow(std::string_view in, size_t &used);
+
+    // The bytes so far end an event (or there were none): a comment or an
+    // event of our own may go in here.
+    bool at_event_end() const;
+    // Complete events seen, comments not counted.
+    uint64_t events() const { return events_; }
+
+private:
+    bool end_line();
+
+    EndMark mark_;
+    std::string line_start_; // first bytes of the current line, bounded
+    size_t line_length_ = 0;
+    bool last_cr_ = false;
+    bool event_has_data_ = false;
+    bool event_has_mark_ = false;
+    uint64_t events_ = 0;
+};
+
+} // namespace llmproxy
+
+#endif

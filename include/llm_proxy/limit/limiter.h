@@ -1,0 +1,71 @@
+#ifndef LLM_PROXY_LIMIT_LIMITER_H
+#define LLM_PROXY_LIMIT_LIMITER_H
+
+#include "llm_proxy/config/tokens.h"
+
+#include <cstdint>
+#include <optional>
+
+namespace llmproxy
+{
+
+// Which windows a unit was taken from, so that a refund finds them again.
+struct LimitStamp {
+    int64_t minute_start_ms = 0;
+    int64_t day = 0;
+};
+
+struct LimitVerdict {
+    enum class Outcome {
+        Admitted,
+        DeniedMinute,
+        DeniedDay,
+        Unavailable, // the store failed and the policy is deny
+    } outcome = Outcome::Admitted;
+    // Limits and what is left after this request; a limit of 0 = unlimited.
+    uint64_t rpm = 0;
+    uint64_t rpd = 0;
+    uint64_t remaining_minute = 0;
+    uint64_t remaining_day = 0;
+    int64_t reset_minute_ms = 0; // until the full limit is there again
+    int64_t reset_day_ms = 0;
+    LimitStamp stamp;
+};
+
+// Receives verdicts that could not be given at once.
+class LimitSink
+{
+public:
+    // From the loop, never from inside admit(), exactly once per admit()
+    // that returned nothing, unless the exchange was forgotten.
+    virtual void on_limit_verdict(uint64_t exchange_id,
+                                  const LimitVerdict &verdict) = 0;
+
+protected:
+    ~LimitSink() = default;
+};
+
+// Decides who may go on: a fixed window of 60 s anchored at the token's first
+// request, and the UTC day; one unit is taken from both or from neither, and
+// a denied request is free. One object per worker; the store behind it is
+// shared.
+class Limiter
+{
+public:
+    virtual ~Limiter() = default;
+
+    // Takes one unit. An answer now, or later through the sink.
+    virtual std::optional<LimitVerdict> admit(const Principal &principal,
+                                              uint64_t exchange_id) = 0;
+    // Gives one unit back to the windows it was taken from, if they last.
+    virtual void refund(const Principal &principal,
+                        const LimitStamp &stamp) = 0;
+    // What admit() would say of the windows now; takes nothing.
+    virtual std::optional<LimitVerdict> peek(const Principal &principal) = 0;
+    // The exchange is gone: a verdict that is still to come is given back.
+    virtual void forget(uint64_t exchange_id) = 0;
+};
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,65 @@
+#ifndef LLM_PROXY_LIMIT_MEMORY_LIMITER_H
+#define LLM_PROXY_LIMIT_MEMORY_LIMITER_H
+
+#include "llm_proxy/base/clock.h"
+#include "llm_proxy/limit/limiter.h"
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+namespace llmproxy
+{
+
+// The counters of all tokens, shared by every worker of the process and kept
+// over reloads. One record per digest with a lock of its own; records are
+// never moved or freed while the process lives.
+class MemoryLimitTable
+{
+public:
+    explicit MemoryLimitTable(const Clock &clock);
+    ~MemoryLimitTable();
+    MemoryLimitTable(const MemoryLimitTable &) = delete;
+    MemoryLimitTable &operator=(const MemoryLimitTable &) = delete;
+
+    // Gives every principal the slot of its record, making new ones. Called
+    // by the supervisor before a configuration is published.
+    void assign_slots(TokenTable &tokens);
+
+    // Any thread.
+    LimitVerdict admit(const Principal &principal);
+    LimitVerdict peek(const Principal &principal);
+    void refund(const Principal &principal, const LimitStamp &stamp);
+
+private:
+    struct Record;
+    Record &record(uint32_t slot);
+
+    static constexpr size_t kChunk = 1024;
+    const Clock &clock_;
+    std::array<std::atomic<Record *>, 1024> chunks_{};
+    std::unordered_map<Sha256, uint32_t, DigestHash> slots_; // supervisor only
+};
+
+// A worker's door to the table: answers at once, always.
+class MemoryLimiter final : public Limiter
+{
+public:
+    explicit MemoryLimiter(MemoryLimitTable &table) : table_(table) {}
+
+    std::optional<LimitVerdict> admit(const Principal &principal,
+                                      uint64_t exchange_id) override;
+    void refund(const Principal &principal, const LimitStamp &stamp) override;
+    std::optional<LimitVerdict> peek(const Principal &principal) override;
+    void forget(uint64_t exchange_id) override;
+
+private:
+    MemoryLimitTable &table_;
+};
+
+} // namespace llmproxy
+
+#endif

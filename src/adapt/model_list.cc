@@ -1,0 +1,1 @@
+#include "llm_proxy/adapt/model_list.h"

@@ -1,0 +1,1 @@
+#include "llm_proxy/base/fd.h"

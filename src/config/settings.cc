@@ -1,0 +1,1 @@
+#include "llm_proxy/config/settings.h"

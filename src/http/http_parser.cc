@@ -1,0 +1,1 @@
+#include "llm_proxy/http/http_parser.h"

@@ -1,0 +1,1 @@
+#include "llm_proxy/http/sse.h"

@@ -1,0 +1,1 @@
+#include "llm_proxy/json/scanner.h"

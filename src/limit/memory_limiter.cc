@@ -1,0 +1,1 @@
+#include "llm_proxy/limit/memory_limiter.h"
