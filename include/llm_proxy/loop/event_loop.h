@@ -1,0 +1,157 @@
+#ifndef LLM_PROXY_LOOP_EVENT_LOOP_H
+#define LLM_PROXY_LOOP_EVENT_LOOP_H
+
+#include "llm_proxy/base/fd.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+struct event;
+struct event_base;
+
+namespace llmproxy
+{
+
+class EventLoop;
+class Timer;
+
+// Something that may be freed only after the callbacks of this turn.
+class Buried
+{
+public:
+    virtual ~Buried() = default;
+};
+
+class IoHandler
+{
+public:
+    // From the loop. An error or a hang-up of the peer counts as readable.
+    virtual void on_io(bool readable, bool writable) = 0;
+
+protected:
+    ~IoHandler() = default;
+};
+
+// Watches one descriptor. Not movable: libevent holds its address.
+class IoWatch
+{
+public:
+    // The loop, the handler and the descriptor outlive the watch.
+    IoWatch(EventLoop &loop, int fd, IoHandler &handler);
+    ~IoWatch();
+    IoWatch(const IoWatch &) = delete;
+    IoWatch &operator=(const IoWatch &) = delete;
+
+    // Says what to wait for; costs a system call only if it changes.
+    void want(bool read, bool write);
+    bool wants_read() const { return read_; }
+    bool wants_write() const { return write_; }
+
+private:
+    static void event_cb(int fd, short what, void *arg) noexcept;
+
+    IoHandler &handler_;
+    event *read_event_;
+    event *write_event_;
+    bool read_ = false;
+    bool write_ = false;
+};
+
+class TimerHandler
+{
+public:
+    // From the loop, once for each arm() that was not cancelled or renewed.
+    virtual void on_timer(Timer &timer) = 0;
+
+protected:
+    ~TimerHandler() = default;
+};
+
+// A deadline that is cheap to move: pushing it out only writes a number down,
+// the timer under it is set again when it fires early. Not movable.
+class Timer
+{
+public:
+    Timer(EventLoop &loop, TimerHandler &handler);
+    ~Timer();
+    Timer(const Timer &) = delete;
+    Timer &operator=(const Timer &) = delete;
+
+    void arm(int64_t delay_ms);
+    void cancel() { deadline_ms_ = -1; }
+    bool armed() const { return deadline_ms_ != -1; }
+
+private:
+    static void event_cb(int fd, short what, void *arg) noexcept;
+    void schedule(int64_t at_ms);
+
+    EventLoop &loop_;
+    TimerHandler &handler_;
+    event *event_;
+    int64_t deadline_ms_ = -1;
+    int64_t scheduled_ms_ = -1;
+};
+
+class TurnEndHandler
+{
+public:
+    // After the callbacks of each turn, before the loop waits again.
+    virtual void on_turn_end() = 0;
+
+protected:
+    ~TurnEndHandler() = default;
+};
+
+// One thread's world of events. All of it belongs to the thread that calls
+// run(), but post(), which any thread may call.
+class EventLoop
+{
+public:
+    EventLoop();
+    ~EventLoop();
+    EventLoop(const EventLoop &) = delete;
+    EventLoop &operator=(const EventLoop &) = delete;
+
+    // Returns after stop(), at the end of that turn.
+    void run();
+    void stop() { stopped_ = true; }
+
+    // Hands `task` to the loop's thread; it runs in one of the next turns, in
+    // the order of posting. Not for the request path: it allocates. A task
+    // that was not run when the loop ends is dropped.
+    void post(std::function<void()> task);
+
+    // Frees `object` after the callbacks of this turn.
+    void bury(std::unique_ptr<Buried> object);
+
+    // Handlers are called in the order they were added, each turn.
+    void add_turn_end(TurnEndHandler &handler);
+    void remove_turn_end(TurnEndHandler &handler);
+
+    // Milliseconds, monotonic, read once a turn.
+    int64_t now_ms();
+
+    event_base *base() { return base_; }
+
+private:
+    static void wake_cb(int fd, short what, void *arg) noexcept;
+    void run_posted();
+    void end_turn();
+
+    event_base *base_;
+    event *wake_event_;
+    Fd wake_fd_;
+    std::mutex posted_lock_; // guards posted_
+    std::vector<std::function<void()>> posted_;
+    std::vector<std::unique_ptr<Buried>> graveyard_;
+    std::vector<TurnEndHandler *> turn_end_;
+    int64_t now_ms_ = -1;
+    bool stopped_ = false;
+};
+
+} // namespace llmproxy
+
+#endif

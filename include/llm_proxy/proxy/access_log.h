@@ -1,0 +1,105 @@
+#ifndef LLM_PROXY_PROXY_ACCESS_LOG_H
+#define LLM_PROXY_PROXY_ACCESS_LOG_H
+
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/base/fd.h"
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/loop/event_loop.h"
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace llmproxy
+{
+
+// Why an exchange ended; the word in the access log.
+enum class Cause {
+    Done,         // answered whole
+    ClientError,  // refused for what the client sent (4xx of ours)
+    Denied,       // no or wrong token, or over a limit
+    ClientGone,   // the client left first
+    BackendError, // the backend failed, before or in the middle of an answer
+    Timeout,      // a deadline passed, of the client's or the backend's
+    Overloaded,   // we refused for want of room
+    Shutdown,     // cut by the end of the drain
+};
+const char *cause_name(Cause cause);
+
+// One line of the access log. -1 and empty are written as "-".
+struct AccessRecord {
+    std::string_view id;
+    std::string_view label;
+    std::string_view peer;
+    std::string_view method;
+    std::string_view endpoint;
+    std::string_view model;
+    std::string_view backend;
+    int status = 0;
+    Cause cause = Cause::Done;
+    uint64_t bytes_in = 0;
+    uint64_t bytes_out = 0;
+    int64_t queue_ms = -1;
+    int64_t connect_ms = -1;
+    int64_t first_ms = -1;
+    int64_t total_ms = -1;
+    uint64_t pieces = 0;
+    int64_t prompt_tokens = -1;
+    int64_t completion_tokens = -1;
+};
+
+// Appends the record as one line: logfmt or JSON. All text is escaped.
+void append_access_line(std::string &out, const AccessRecord &record,
+                        int64_t wall_ms, LogFormat format);
+
+// The access log's file, shared by all workers. Any thread.
+class AccessLog
+{
+public:
+    // Empty path = off, "-" or "stderr" = stderr. Keeps the old one on false.
+    [[nodiscard]] bool open(const std::string &path, Error &err);
+    bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
+    // Whole lines, one write(2). What cannot be written is dropped, counted.
+    void write_lines(std::string_view lines);
+    uint64_t dropped() const
+    {
+        return dropped_.load(std::memory_order_relaxed);
+    }
+
+private:
+    std::mutex lock_; // guards fd_ against open()
+    Fd fd_;
+    std::atomic<bool> enabled_{false};
+    std::atomic<uint64_t> dropped_{0};
+};
+
+// A worker's lines on their way there: written when 16 KiB have gathered or
+// 100 ms after the first.
+class AccessLogBuffer final : private TimerHandler
+{
+public:
+    AccessLogBuffer(EventLoop &loop, AccessLog &log)
+        : log_(log), timer_(loop, *this)
+    {
+    }
+    ~AccessLogBuffer() { flush(); }
+    AccessLogBuffer(const AccessLogBuffer &) = delete;
+    AccessLogBuffer &operator=(const AccessLogBuffer &) = delete;
+
+    bool enabled() const { return log_.enabled(); }
+    void add(const AccessRecord &record, int64_t wall_ms, LogFormat format);
+    void flush();
+
+private:
+    void on_timer(Timer &timer) override;
+
+    AccessLog &log_;
+    Timer timer_;
+    std::string lines_;
+};
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,104 @@
+#ifndef LLM_PROXY_PROXY_EXCHANGE_H
+#define LLM_PROXY_PROXY_EXCHANGE_H
+
+#include "llm_proxy/config/route.h"
+#include "llm_proxy/http/header_lint.h"
+#include "llm_proxy/json/scanner.h"
+#include "llm_proxy/limit/ticket.h"
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/proxy/endpoints.h"
+#include "llm_proxy/proxy/model_catalog.h"
+#include "llm_proxy/proxy/relay.h"
+#include "llm_proxy/proxy/response_sink.h"
+#include "llm_proxy/proxy/worker_context.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace llmproxy
+{
+
+// One request and its answer, from the end of its head to finish(cause):
+// endpoint, token, body, model, limit, relay. Owned by its Connection, which
+// buries it after ResponseSink::over(). The calls below come in this order;
+// after over() none comes.
+class Exchange final : public Buried,
+                       private RelayOwner,
+                       private CatalogClient,
+                       private LimitSink
+{
+public:
+    Exchange(WorkerContext &context, ResponseSink &sink);
+    ~Exchange() override;
+    Exchange(const Exchange &) = delete;
+    Exchange &operator=(const Exchange &) = delete;
+
+    // The head is complete; it outlives the exchange. May answer already.
+    void on_head(const RequestHead &head);
+    void on_body(std::string_view bytes);
+    void on_body_complete();
+    // The request cannot be read to its end (or not even its head).
+    void on_fault(const ApiError &error, Cause cause);
+    void on_drained();
+    void on_client_gone();
+    // Time has passed; ms until the next look, -1 for none.
+    int64_t tick();
+    // The drain is over: end now.
+    void on_shutdown();
+
+    const Config &config() const { return *config_; }
+
+private:
+    void on_relay_answering() override;
+    void on_relay_error(const ApiError &error, Cause cause) override;
+    void on_relay_end(Cause cause) override;
+    void on_catalog() override;
+    void on_limit_verdict(uint64_t exchange_id,
+                          const LimitVerdict &verdict) override;
+
+    bool check_endpoint(ApiError &err);
+    bool check_token(ApiError &err);
+    bool check_body_headers(ApiError &err);
+    bool check_json(ApiError &err);
+    bool find_route(ApiError &err);
+    bool prepare(ApiError &err);
+    void admitted(const LimitVerdict &verdict);
+    void answer(int status, std::string_view content_type,
+                std::string_view body, Cause cause);
+    void answer_options();
+    void answer_models();
+    void answer_model(std::string_view id);
+    void refuse(const ApiError &error, Cause cause);
+    void choose_request_id();
+    void drop_body();
+    void finish(Cause cause);
+
+    WorkerContext &context_;
+    ResponseSink &sink_;
+    std::shared_ptr<const Config> config_;
+    const RequestHead *head_ = nullptr;
+    const Endpoint *endpoint_ = nullptr;
+    const Principal *principal_ = nullptr; // in *config_
+    uint64_t id_;
+    std::string request_id_;
+    FieldBlock fields_; // of every answer: request id, limits
+    std::string body_;
+    size_t body_charged_ = 0; // to the budget of buffered bytes
+    json::BodyScanner scanner_;
+    Route route_;
+    LimitTicket ticket_;
+    std::unique_ptr<Relay> relay_;
+    int64_t started_ms_;
+    uint64_t sent_before_;
+    uint64_t bytes_in_ = 0;
+    int status_ = 0;
+    bool json_ok_ = true;
+    bool over_ = false;
+};
+
+} // namespace llmproxy
+
+#endif

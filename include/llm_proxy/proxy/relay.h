@@ -1,0 +1,101 @@
+#ifndef LLM_PROXY_PROXY_RELAY_H
+#define LLM_PROXY_PROXY_RELAY_H
+
+#include "llm_proxy/adapt/adapter.h"
+#include "llm_proxy/proxy/access_log.h"
+#include "llm_proxy/proxy/response_sink.h"
+#include "llm_proxy/proxy/worker_context.h"
+#include "llm_proxy/upstream/upstream_pool.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace llmproxy
+{
+
+// What a relay tells its exchange, from the loop, never from inside start().
+class RelayOwner
+{
+public:
+    // The answer has begun and the request is all out: the client's body is
+    // not needed any more. At most once, before the two below.
+    virtual void on_relay_answering() = 0;
+    // One of these two, exactly once, the last call.
+    // Nothing has gone to the client yet: answer this.
+    virtual void on_relay_error(const ApiError &error, Cause cause) = 0;
+    // The answer went out, whole (Done) or cut.
+    virtual void on_relay_end(Cause cause) = 0;
+
+protected:
+    ~RelayOwner() = default;
+};
+
+// The second half of an exchange: the request to the backend and the answer
+// back, through the adapter, piece by piece. Destroying it cancels.
+class Relay final : private TransferSink
+{
+public:
+    // All references outlive the relay. `fields` go into the answer's head.
+    Relay(WorkerContext &context, ResponseSink &sink, RelayOwner &owner,
+          std::unique_ptr<Adapter> adapter, const Config &config,
+          const FieldBlock &fields);
+    ~Relay();
+    Relay(const Relay &) = delete;
+    Relay &operator=(const Relay &) = delete;
+
+    // Asks the adapter for the request and submits it. False: refused,
+    // nothing was sent.
+    [[nodiscard]] bool start(const ClientRequest &request, ApiError &err);
+    // The client took output: a paused backend goes on.
+    void on_drained();
+    // Sends a comment into a silent stream when it is time. Returns the ms
+    // until the next look, or -1 for none.
+    int64_t tick();
+    // Ends a running stream with an error event (or before the head, an
+    // error), as the drain does.
+    void cut(const ApiError &error, Cause cause);
+
+    bool reached() const { return reached_ || transfer_reached(); }
+    TransferTimes times() const;
+    int64_t first_byte_ms() const { return first_byte_ms_; }
+    Usage usage() const { return adapter_->usage(); }
+    uint64_t pieces() const { return adapter_->pieces(); }
+
+private:
+    Take on_upstream_head(const ReplyHead &head) override;
+    Take on_upstream_data(std::string_view bytes) override;
+    void on_upstream_turn() override;
+    void on_upstream_end(const TransferEnd &end) override;
+
+    bool transfer_reached() const;
+    void begin_answer();
+    void flush(bool last);
+    void settle();
+    void fail(const ApiError &error, Cause cause);
+    ApiError transfer_error(const TransferEnd &end) const;
+
+    WorkerContext &context_;
+    ResponseSink &sink_;
+    RelayOwner &owner_;
+    std::unique_ptr<Adapter> adapter_;
+    const Config &config_;
+    const FieldBlock &fields_;
+    const BackendConfig *backend_ = nullptr;
+    std::unique_ptr<UpstreamTransfer> transfer_;
+    TransferTimes times_; // kept when the transfer is let go
+    std::string out_;     // translated in this turn, not yet written
+    AdaptStatus status_ = AdaptStatus::More;
+    int64_t last_write_ms_ = 0;
+    int64_t first_byte_ms_ = -1;
+    bool wants_sse_ = false;
+    bool begun_ = false;
+    bool paused_ = false;
+    bool over_ = false;
+    bool reached_ = false;
+};
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,60 @@
+#ifndef LLM_PROXY_PROXY_WORKER_CONTEXT_H
+#define LLM_PROXY_PROXY_WORKER_CONTEXT_H
+
+#include "llm_proxy/base/byte_budget.h"
+#include "llm_proxy/base/clock.h"
+#include "llm_proxy/config/settings.h"
+#include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/loop/client_stream.h"
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/proxy/access_log.h"
+#include "llm_proxy/upstream/backend_gate.h"
+#include "llm_proxy/upstream/upstream_pool.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace llmproxy
+{
+
+class ModelCatalog;
+
+// What the workers of one process share. Owned by the supervisor, outlives
+// every worker; each member is safe from any thread.
+struct ProcessState {
+    explicit ProcessState(const Clock &process_clock)
+        : clock(process_clock), limits(process_clock)
+    {
+    }
+
+    const Clock &clock;
+    MemoryLimitTable limits;
+    BackendGate gates[kBackends];
+    ByteBudget buffered;
+    AccessLog access_log;
+    std::atomic<uint64_t> connections{0};
+    std::atomic<bool> draining{false}; // /readyz says 503
+};
+
+// What the exchanges of one worker use. Owned by the worker, outlives its
+// connections.
+struct WorkerContext {
+    EventLoop &loop;
+    UpstreamPool &pool;
+    Limiter &limiter;
+    ModelCatalog &catalog;
+    AccessLogBuffer &access_log;
+    ReadBuffer &read_buffer;
+    ProcessState &process;
+    // The newest snapshot; an exchange pins the one it began with.
+    std::shared_ptr<const Config> config;
+    // The listeners are closed: answers end their connections.
+    bool closing = false;
+    uint64_t last_exchange_id = 0;
+};
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,34 @@
+#ifndef LLM_PROXY_DAEMON_LISTENER_H
+#define LLM_PROXY_DAEMON_LISTENER_H
+
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/base/fd.h"
+#include "llm_proxy/config/settings.h"
+
+#include <string>
+#include <vector>
+
+struct sockaddr;
+
+namespace llmproxy
+{
+
+// A bound, listening socket. Shared by the workers, owned by the supervisor,
+// which also removes a unix socket's path at the end.
+struct Listener {
+    Fd fd;
+    std::string name; // address with the port that was really given
+    std::string unix_path;
+};
+
+// Opens the sockets of one address (a host name may have several). A stale
+// unix socket is removed only if nobody answers on it.
+[[nodiscard]] bool open_listener(const ListenAddress &address,
+                                 std::vector<Listener> &out, Error &err);
+
+// "127.0.0.1:5432", "[::1]:5432" or "unix" for a peer's address.
+std::string peer_name(const sockaddr *address);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,183 @@
+// Start-up, in order: options, configuration, log, limits of the process,
+// libraries, supervisor.
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/config/settings.h"
+#include "llm_proxy/json/value.h"
+#include "llm_proxy/upstream/upstream_pool.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "options.h"
+#include "process_clock.h"
+#include "supervisor.h"
+
+extern char **environ;
+
+namespace
+{
+
+using namespace llmproxy;
+
+constexpr const char *kDefaultConfig = "/etc/llm-proxy/llm-proxy.conf";
+
+Environment read_environment()
+{
+    Environment environment;
+    for (char **entry = environ; *entry != nullptr; entry++) {
+        const char *equals = strchr(*entry, '=');
+        if (equals != nullptr) {
+            environment[std::string(
+                *entry, static_cast<size_t>(equals - *entry))] = equals + 1;
+        }
+    }
+    return environment;
+}
+
+// A descriptor 0, 1 or 2 that is closed would be taken by the next socket,
+// and messages would go there.
+void open_standard_fds()
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd != -1 && fd <= STDERR_FILENO);
+    if (fd != -1) {
+        close(fd);
+    }
+}
+
+void raise_fd_limit(const Config &config)
+{
+    rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1) {
+        return;
+    }
+    if (limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    // A client and its backend connection each; listeners, logs, loops.
+    const rlim_t wanted = 2 * config.max_connections + 64;
+    if (limit.rlim_cur < wanted) {
+        log_notice("MAX_CONNECTIONS=%llu may take %llu descriptors, but the "
+                   "limit is %llu",
+                   static_cast<unsigned long long>(config.max_connections),
+                   static_cast<unsigned long long>(wanted),
+                   static_cast<unsigned long long>(limit.rlim_cur));
+    }
+}
+
+void libevent_log_cb(int severity, const char *message)
+{
+    if (severity >= EVENT_LOG_WARN) {
+        log_warning("libevent: %s", message);
+    }
+}
+
+void libevent_fatal_cb(int code)
+{
+    fatal("libevent: fatal error %d", code);
+}
+
+// The exit code, or -1 to go on.
+int check_config(const Options &options, const std::string &path,
+                 const Environment &environment, Config &config)
+{
+    std::vector<Problem> problems;
+    bool readable = true;
+    const bool ok = load_config(path, environment, config, problems, readable);
+    for (const Problem &problem : problems) {
+        fprintf(stderr, "%s\n", to_string(problem).c_str());
+    }
+    if (!readable) {
+        return kExitNoInput;
+    }
+    if (!ok) {
+        return kExitConfig;
+    }
+    if (options.dump) {
+        for (const std::string &line : config.dump) {
+            printf("%s\n", line.c_str());
+        }
+        return kExitOk;
+    }
+    if (options.test) {
+        for (const std::string &warning : config.warnings) {
+            fprintf(stderr, "warning: %s\n", warning.c_str());
+        }
+        fprintf(stderr, "configuration is ok\n");
+        return kExitOk;
+    }
+    return -1;
+}
+
+int start(const std::string &path, Environment environment,
+          std::shared_ptr<Config> config)
+{
+    Error err;
+    if (!log_configure(config->log_level, config->log_format, config->log_file,
+                       err)) {
+        log_error("LOG_FILE: %s", err.message.c_str());
+        return kExitCannotCreate;
+    }
+    raise_fd_limit(*config);
+    event_set_log_callback(libevent_log_cb);
+    event_set_fatal_callback(libevent_fatal_cb);
+    struct sigaction ignore {
+    };
+    ignore.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &ignore, nullptr);
+    // Tokens' digests and prompts are in memory: no core, no ptrace by peers.
+    prctl(PR_SET_DUMPABLE, 0);
+    Supervisor supervisor(process_clock(), path, std::move(environment),
+                          std::move(config));
+    return supervisor.run();
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    open_standard_fds();
+    Options options;
+    if (!parse_options(argc, argv, options)) {
+        return kExitUsage;
+    }
+    if (options.help) {
+        print_usage();
+        return kExitOk;
+    }
+    if (options.version) {
+        print_version();
+        return kExitOk;
+    }
+    if (!UpstreamPool::global_init()) {
+        fprintf(stderr, "llm-proxyd: libcurl cannot be initialised\n");
+        return kExitSoftware;
+    }
+    json::init();
+    std::string path = options.config_path;
+    if (path.empty() && access(kDefaultConfig, F_OK) == 0) {
+        path = kDefaultConfig;
+    }
+    Environment environment = read_environment();
+    std::shared_ptr<Config> config = std::make_shared<Config>();
+    const int code = check_config(options, path, environment, *config);
+    if (code != -1) {
+        return code;
+    }
+    return start(path, std::move(environment), std::move(config));
+}

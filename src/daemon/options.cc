@@ -1,0 +1,87 @@
+// The command line.
+#include "options.h"
+
+#include "llm_proxy/upstream/upstream_pool.h"
+
+#include <cstdio>
+
+#include <getopt.h>
+
+#include <event2/event.h>
+
+namespace llmproxy
+{
+
+bool parse_options(int argc, char **argv, Options &out)
+{
+    static const option long_options[] = {
+        {"config", required_argument, nullptr, 'c'},
+        {"test-config", no_argument, nullptr, 't'},
+        {"dump-config", no_argument, nullptr, 'T'},
+        {"version", no_argument, nullptr, 'V'},
+        {"help", no_argument, nullptr, 'h'},
+        {nullptr, 0, nullptr, 0},
+    };
+    int c;
+    // Called once, before any thread exists.
+    // NOLINTNEXTLINE(concurrency-mt-unsafe)
+    while ((c = getopt_long(argc, argv, "c:tTVh", long_options, nullptr)) !=
+           -1) {
+        switch (c) {
+        case 'c':
+            out.config_path = optarg;
+            break;
+        case 't':
+            out.test = true;
+            break;
+        case 'T':
+            out.dump = true;
+            break;
+        case 'V':
+            out.version = true;
+            break;
+        case 'h':
+            out.help = true;
+            break;
+        default:
+            fprintf(stderr, "Try 'llm-proxyd --help'.\n");
+            return false;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr,
+                "llm-proxyd: unexpected argument '%s'\n"
+                "Try 'llm-proxyd --help'.\n",
+                argv[optind]);
+        return false;
+    }
+    return true;
+}
+
+void print_usage()
+{
+    printf(
+        "Usage: llm-proxyd [-c file] [-t | -T | -V | -h]\n"
+        "One OpenAI-compatible address in front of a site's model servers.\n"
+        "\n"
+        "  -c, --config FILE   read settings from FILE (default\n"
+        "                      /etc/llm-proxy/llm-proxy.conf if it exists);\n"
+        "                      the environment overrides it\n"
+        "  -t, --test-config   check the configuration and exit\n"
+        "  -T, --dump-config   check it, print the effective settings with\n"
+        "                      secrets masked, and exit\n"
+        "  -V, --version       print the versions of the program and of its\n"
+        "                      libraries and exit\n"
+        "  -h, --help          print this and exit\n"
+        "\n"
+        "Signals: HUP reloads, TERM and QUIT finish what runs and end, INT\n"
+        "ends within a second. See llm-proxyd(8), llm-proxy.conf(5).\n");
+}
+
+void print_version()
+{
+    printf("llm-proxyd %s\n%s\nlibevent/%s\n", LLMPROXY_VERSION,
+           UpstreamPool::version().c_str(), event_get_version());
+}
+
+} // namespace llmproxy

@@ -1,0 +1,255 @@
+// The main thread's work: listeners, workers, signals, reload, drain.
+#include "supervisor.h"
+
+#include "llm_proxy/base/log.h"
+
+#include <csignal>
+#include <utility>
+
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "options.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// What is cut off gets this long to send its last words.
+constexpr int64_t kLastWordsMs = 500;
+constexpr int64_t kFastMs = 1000;
+
+} // namespace
+
+Supervisor::Supervisor(const Clock &clock, std::string config_path,
+                       Environment environment, std::shared_ptr<Config> config)
+    : process_(clock), config_path_(std::move(config_path)),
+      environment_(std::move(environment)), timer_(loop_, *this)
+{
+    apply(config);
+}
+
+Supervisor::~Supervisor()
+{
+    for (event *signal : signals_) {
+        event_free(signal);
+    }
+    close_listeners();
+}
+
+int Supervisor::run()
+{
+    Error err;
+    if (!process_.access_log.open(config_->access_log, err)) {
+        log_error("ACCESS_LOG: %s", err.message.c_str());
+        return kExitCannotCreate;
+    }
+    if (!open_listeners()) {
+        return kExitOs;
+    }
+    for (const int signal : {SIGHUP, SIGTERM, SIGQUIT, SIGINT}) {
+        event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
+        event_add(watch, nullptr);
+        signals_.push_back(watch);
+    }
+    start_workers();
+    for (const Listener &listener : listeners_) {
+        log_notice("listening on %s", listener.name.c_str());
+    }
+    log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
+               workers_.size());
+    loop_.run();
+    stop_workers();
+    log_notice("ended");
+    return 0;
+}
+
+bool Supervisor::open_listeners()
+{
+    for (const ListenAddress &address : config_->listen) {
+        Error err;
+        if (!open_listener(address, listeners_, err)) {
+            log_error("%s", err.message.c_str());
+            close_listeners();
+            return false;
+        }
+    }
+    return true;
+}
+
+void Supervisor::close_listeners()
+{
+    for (const Listener &listener : listeners_) {
+        if (!listener.unix_path.empty()) {
+            unlink(listener.unix_path.c_str());
+        }
+    }
+    listeners_.clear();
+}
+
+void Supervisor::start_workers()
+{
+    loads_.workers = config_->workers;
+    // Signals are the main thread's.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 0; i < config_->workers; i++) {
+        workers_.push_back(std::make_unique<Worker>(
+            process_, loads_, i, config_, listeners_,
+            [this] { loop_.post([this] { worker_drained(); }); }));
+    }
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        threads_.emplace_back(&Worker::run, worker.get());
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void Supervisor::apply(const std::shared_ptr<Config> &config)
+{
+    process_.limits.assign_slots(config->tokens);
+    process_.buffered.set_limit(config->max_buffered_bytes);
+    for (size_t i = 0; i < kBackends; i++) {
+        process_.gates[i].set_limits(config->backends[i].max_inflight,
+                                     static_cast<uint64_t>(config->queue_size));
+    }
+    config_ = config;
+    for (const std::string &warning : config->warnings) {
+        log_warning("%s", warning.c_str());
+    }
+}
+
+void Supervisor::reload()
+{
+    std::shared_ptr<Config> wanted = std::make_shared<Config>();
+    std::vector<Problem> problems;
+    bool readable = true;
+    Error err;
+    if (!load_config(config_path_, environment_, *wanted, problems, readable)) {
+        for (const Problem &problem : problems) {
+            log_error("%s", to_string(problem).c_str());
+        }
+        log_error("reload failed, the running configuration stays");
+        return;
+    }
+    if (!log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
+                       err) ||
+        !process_.access_log.open(wanted->access_log, err)) {
+        log_error("%s", err.message.c_str());
+        log_error("reload failed, the running configuration stays");
+        return;
+    }
+    for (const std::string &name : restart_needed(*config_, *wanted)) {
+        log_warning("%s has changed: takes a restart", name.c_str());
+    }
+    // What takes a restart goes on as it was.
+    wanted->listen = config_->listen;
+    wanted->workers = config_->workers;
+    apply(wanted);
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        worker->set_config(config_);
+    }
+    log_notice("reloaded, %zu tokens", config_->tokens.size());
+}
+
+void Supervisor::signal_cb(int signal, short, void *arg) noexcept
+{
+    static_cast<Supervisor *>(arg)->on_signal(signal);
+}
+
+void Supervisor::on_signal(int signal)
+{
+    if (signal == SIGHUP) {
+        if (phase_ == Phase::Serving) {
+            reload();
+        }
+        return;
+    }
+    if (phase_ != Phase::Serving) {
+        log_notice("second signal, ending at once");
+        loop_.stop();
+        return;
+    }
+    if (signal == SIGINT) {
+        begin_drain(0, kFastMs);
+    } else {
+        begin_drain(config_->drain_delay_ms, config_->drain_timeout_ms);
+    }
+}
+
+void Supervisor::begin_drain(int64_t delay_ms, int64_t timeout_ms)
+{
+    process_.draining.store(true);
+    drain_timeout_ms_ = timeout_ms;
+    log_notice("draining, %llu clients",
+               static_cast<unsigned long long>(process_.connections.load()));
+    if (delay_ms > 0) {
+        phase_ = Phase::Delay;
+        timer_.arm(delay_ms);
+    } else {
+        close_doors();
+    }
+}
+
+void Supervisor::close_doors()
+{
+    phase_ = Phase::Draining;
+    timer_.arm(drain_timeout_ms_);
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        worker->begin_drain();
+    }
+}
+
+void Supervisor::cut_off()
+{
+    phase_ = Phase::Ending;
+    log_warning("%llu clients cut off",
+                static_cast<unsigned long long>(process_.connections.load()));
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        worker->shut_down();
+    }
+    timer_.arm(kLastWordsMs);
+}
+
+void Supervisor::on_timer(Timer &)
+{
+    switch (phase_) {
+    case Phase::Serving:
+        break;
+    case Phase::Delay:
+        close_doors();
+        break;
+    case Phase::Draining:
+        cut_off();
+        break;
+    case Phase::Ending:
+        loop_.stop();
+        break;
+    }
+}
+
+void Supervisor::worker_drained()
+{
+    drained_++;
+    if (drained_ == workers_.size()) {
+        loop_.stop();
+    }
+}
+
+void Supervisor::stop_workers()
+{
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        worker->stop();
+    }
+    for (std::thread &thread : threads_) {
+        thread.join();
+    }
+    threads_.clear();
+    workers_.clear();
+}
+
+} // namespace llmproxy

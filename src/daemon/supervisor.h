@@ -1,0 +1,74 @@
+#ifndef LLM_PROXY_DAEMON_SUPERVISOR_H
+#define LLM_PROXY_DAEMON_SUPERVISOR_H
+
+#include "llm_proxy/config/settings.h"
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/proxy/worker_context.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "listener.h"
+#include "worker.h"
+
+struct event;
+
+namespace llmproxy
+{
+
+// The main thread: opens the listeners, runs the workers, and turns signals
+// into reload, drain and end. Serves no client itself.
+class Supervisor final : private TimerHandler
+{
+public:
+    // `config_path` and the environment are read again on reload.
+    Supervisor(const Clock &clock, std::string config_path,
+               Environment environment, std::shared_ptr<Config> config);
+    ~Supervisor();
+    Supervisor(const Supervisor &) = delete;
+    Supervisor &operator=(const Supervisor &) = delete;
+
+    // Listens, starts the workers and serves until a signal ends it. Returns
+    // the exit code.
+    int run();
+
+private:
+    enum class Phase { Serving, Delay, Draining, Ending };
+
+    static void signal_cb(int signal, short what, void *arg) noexcept;
+    void on_signal(int signal);
+    void on_timer(Timer &timer) override;
+
+    bool open_listeners();
+    void close_listeners();
+    void start_workers();
+    void apply(const std::shared_ptr<Config> &config);
+    void reload();
+    void begin_drain(int64_t delay_ms, int64_t timeout_ms);
+    void close_doors();
+    void cut_off();
+    void stop_workers();
+    void worker_drained();
+
+    EventLoop loop_;
+    ProcessState process_;
+    std::string config_path_;
+    Environment environment_;
+    std::shared_ptr<const Config> config_;
+    std::vector<Listener> listeners_;
+    WorkerLoads loads_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+    std::vector<std::thread> threads_;
+    std::vector<event *> signals_;
+    Timer timer_; // of the phase
+    Phase phase_ = Phase::Serving;
+    int64_t drain_timeout_ms_ = 0;
+    size_t drained_ = 0; // workers without clients
+};
+
+} // namespace llmproxy
+
+#endif

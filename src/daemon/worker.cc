@@ -1,0 +1,209 @@
+// One worker: accepts its share of the clients and owns all that serves them.
+#include "worker.h"
+
+#include "llm_proxy/base/log.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <sys/socket.h>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// A worker this many clients ahead of the least loaded lets others accept.
+constexpr uint64_t kLead = 8;
+constexpr int64_t kStepBackMs = 10;
+// Out of descriptors or memory: trying at once again would only spin.
+constexpr int64_t kExhaustedMs = 100;
+// Clients over the limit that are still told so, with a 503.
+constexpr uint64_t kTurnedAway = 256;
+
+} // namespace
+
+uint64_t WorkerLoads::least() const
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < workers; i++) {
+        least = std::min(least, clients[i].load(std::memory_order_relaxed));
+    }
+    return least;
+}
+
+// One listening socket in this worker's loop: one accept a wake-up.
+class Worker::Acceptor final : private IoHandler, private TimerHandler
+{
+public:
+    Acceptor(Worker &worker, int fd)
+        : worker_(worker), fd_(fd), watch_(worker.loop_, fd, *this),
+          timer_(worker.loop_, *this)
+    {
+        watch_.want(true, false);
+    }
+    virtual ~Acceptor() = default;
+    Acceptor(const Acceptor &) = delete;
+    Acceptor &operator=(const Acceptor &) = delete;
+
+private:
+    void on_io(bool, bool) override
+    {
+        const uint64_t mine = worker_.loads_.clients[worker_.index_].load(
+            std::memory_order_relaxed);
+        if (mine > worker_.loads_.least() + kLead) {
+            step_back(kStepBackMs);
+            return;
+        }
+        sockaddr_storage peer{};
+        socklen_t length = sizeof(peer);
+        Fd fd(accept4(fd_, reinterpret_cast<sockaddr *>(&peer), &length,
+                      SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (fd.valid()) {
+            worker_.accepted(
+                std::move(fd),
+                peer_name(reinterpret_cast<const sockaddr *>(&peer)));
+            return;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+            errno == ENOMEM) {
+            log_error("accept: %s", strerror(errno));
+            step_back(kExhaustedMs);
+        }
+        // Otherwise another worker was faster, or the client left already.
+    }
+
+    void on_timer(Timer &) override { watch_.want(true, false); }
+
+    void step_back(int64_t ms)
+    {
+        watch_.want(false, false);
+        timer_.arm(ms);
+    }
+
+    Worker &worker_;
+    int fd_;
+    IoWatch watch_;
+    Timer timer_;
+};
+
+Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
+               std::shared_ptr<const Config> config,
+               const std::vector<Listener> &listeners,
+               std::function<void()> drained)
+    : process_(process), loads_(loads), index_(index),
+      drained_(std::move(drained)), read_buffer_(new ReadBuffer),
+      access_log_(loop_, process.access_log), pool_(loop_, process.gates),
+      limiter_(process.limits),
+      catalog_(loop_, pool_), context_{loop_,       pool_,
+                                       limiter_,    catalog_,
+                                       access_log_, *read_buffer_,
+                                       process,     std::move(config),
+                                       false,       0}
+{
+    for (const Listener &listener : listeners) {
+        acceptors_.push_back(
+            std::make_unique<Acceptor>(*this, listener.fd.get()));
+    }
+}
+
+Worker::~Worker()
+{
+    process_.connections.fetch_sub(connections_.size());
+}
+
+void Worker::run()
+{
+    loop_.run();
+    connections_.clear();
+    access_log_.flush();
+}
+
+void Worker::accepted(Fd fd, std::string peer)
+{
+    const uint64_t others = process_.connections.fetch_add(1);
+    const uint64_t limit = context_.config->max_connections;
+    if (others >= limit + kTurnedAway) {
+        process_.connections.fetch_sub(1);
+        return;
+    }
+    loads_.clients[index_].fetch_add(1, std::memory_order_relaxed);
+    const uint64_t id = ++last_connection_id_;
+    ConnectionOwner &owner = *this;
+    std::unique_ptr<Connection> connection = std::make_unique<Connection>(
+        context_, owner, id, std::move(fd), std::move(peer));
+    if (others >= limit) {
+        connection->turn_away();
+    }
+    connections_.emplace(id, std::move(connection));
+}
+
+void Worker::on_connection_closed(Connection &connection)
+{
+    const std::unordered_map<uint64_t, std::unique_ptr<Connection>>::iterator
+        found = connections_.find(connection.id());
+    if (found == connections_.end()) {
+        return;
+    }
+    loop_.bury(std::move(found->second));
+    connections_.erase(found);
+    process_.connections.fetch_sub(1);
+    loads_.clients[index_].fetch_sub(1, std::memory_order_relaxed);
+    report_if_drained();
+}
+
+void Worker::report_if_drained()
+{
+    if (context_.closing && connections_.empty() && drained_ != nullptr) {
+        std::function<void()> drained;
+        drained.swap(drained_);
+        drained();
+    }
+}
+
+void Worker::set_config(std::shared_ptr<const Config> config)
+{
+    loop_.post([this, config] { context_.config = config; });
+}
+
+void Worker::begin_drain()
+{
+    loop_.post([this] {
+        if (context_.closing) {
+            return;
+        }
+        context_.closing = true;
+        acceptors_.clear();
+        std::vector<Connection *> all;
+        for (const auto &entry : connections_) {
+            all.push_back(entry.second.get());
+        }
+        for (Connection *connection : all) {
+            connection->drain(); // buried objects live to the turn's end
+        }
+        report_if_drained();
+    });
+}
+
+void Worker::shut_down()
+{
+    loop_.post([this] {
+        std::vector<Connection *> all;
+        for (const auto &entry : connections_) {
+            all.push_back(entry.second.get());
+        }
+        for (Connection *connection : all) {
+            connection->shut_down();
+        }
+    });
+}
+
+void Worker::stop()
+{
+    loop_.post([this] { loop_.stop(); });
+}
+
+} // namespace llmproxy

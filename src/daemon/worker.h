@@ -1,0 +1,84 @@
+#ifndef LLM_PROXY_DAEMON_WORKER_H
+#define LLM_PROXY_DAEMON_WORKER_H
+
+#include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/proxy/connection.h"
+#include "llm_proxy/proxy/model_catalog.h"
+#include "llm_proxy/proxy/worker_context.h"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "listener.h"
+
+namespace llmproxy
+{
+
+constexpr size_t kMaxWorkers = 64;
+
+// How many clients each worker has, so that they can share them evenly.
+struct WorkerLoads {
+    std::atomic<uint64_t> clients[kMaxWorkers] = {};
+    size_t workers = 0;
+
+    uint64_t least() const;
+};
+
+// One thread's closed world: loop, pool, limiter, catalog, connections. The
+// supervisor constructs it and calls run() on a thread of its own; from then
+// on only the calls marked "any thread" are for others.
+class Worker final : private ConnectionOwner
+{
+public:
+    // All references outlive the worker. `drained` is called on the worker's
+    // thread, once, when begin_drain() has run out of clients.
+    Worker(ProcessState &process, WorkerLoads &loads, size_t index,
+           std::shared_ptr<const Config> config,
+           const std::vector<Listener> &listeners,
+           std::function<void()> drained);
+    ~Worker();
+    Worker(const Worker &) = delete;
+    Worker &operator=(const Worker &) = delete;
+
+    void run();
+
+    // Any thread.
+    void set_config(std::shared_ptr<const Config> config);
+    // Accepts no more, ends idle connections, lets running ones finish.
+    void begin_drain();
+    // Ends what still runs, with an error the client sees.
+    void shut_down();
+    // run() returns soon.
+    void stop();
+
+private:
+    class Acceptor;
+
+    void accepted(Fd fd, std::string peer);
+    void on_connection_closed(Connection &connection) override;
+    void report_if_drained();
+
+    ProcessState &process_;
+    WorkerLoads &loads_;
+    size_t index_;
+    std::function<void()> drained_;
+    std::unique_ptr<ReadBuffer> read_buffer_;
+    EventLoop loop_;
+    AccessLogBuffer access_log_;
+    UpstreamPool pool_;
+    MemoryLimiter limiter_;
+    ModelCatalog catalog_;
+    WorkerContext context_;
+    std::vector<std::unique_ptr<Acceptor>> acceptors_;
+    std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
+    uint64_t last_connection_id_ = 0;
+};
+
+} // namespace llmproxy
+
+#endif

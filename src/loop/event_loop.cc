@@ -1,0 +1,208 @@
+// The loop over libevent: watches, lazy timers, messages from other threads
+// and the graveyard. Knows nothing of HTTP.
+#include "llm_proxy/loop/event_loop.h"
+
+#include "llm_proxy/base/clock.h"
+#include "llm_proxy/base/log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+namespace llmproxy
+{
+
+IoWatch::IoWatch(EventLoop &loop, int fd, IoHandler &handler)
+    : handler_(handler),
+      read_event_(
+          event_new(loop.base(), fd, EV_READ | EV_PERSIST, event_cb, this)),
+      write_event_(
+          event_new(loop.base(), fd, EV_WRITE | EV_PERSIST, event_cb, this))
+{
+    if (read_event_ == nullptr || write_event_ == nullptr) {
+        fatal("event_new: out of memory");
+    }
+}
+
+IoWatch::~IoWatch()
+{
+    event_free(read_event_);
+    event_free(write_event_);
+}
+
+void IoWatch::want(bool read, bool write)
+{
+    if (read != read_) {
+        read_ = read;
+        read ? event_add(read_event_, nullptr) : event_del(read_event_);
+    }
+    if (write != write_) {
+        write_ = write;
+        write ? event_add(write_event_, nullptr) : event_del(write_event_);
+    }
+}
+
+void IoWatch::event_cb(int, short what, void *arg) noexcept
+{
+    static_cast<IoWatch *>(arg)->handler_.on_io((what & EV_READ) != 0,
+                                                (what & EV_WRITE) != 0);
+}
+
+Timer::Timer(EventLoop &loop, TimerHandler &handler)
+    : loop_(loop), handler_(handler),
+      event_(event_new(loop.base(), -1, 0, event_cb, this))
+{
+    if (event_ == nullptr) {
+        fatal("event_new: out of memory");
+    }
+}
+
+Timer::~Timer()
+{
+    event_free(event_);
+}
+
+void Timer::arm(int64_t delay_ms)
+{
+    deadline_ms_ = loop_.now_ms() + std::max<int64_t>(delay_ms, 0);
+    if (scheduled_ms_ == -1 || deadline_ms_ < scheduled_ms_) {
+        schedule(deadline_ms_);
+    }
+}
+
+void Timer::schedule(int64_t at_ms)
+{
+    const int64_t delay = std::max<int64_t>(at_ms - loop_.now_ms(), 0);
+    timeval tv;
+    tv.tv_sec = delay / 1000;
+    tv.tv_usec = (delay % 1000) * 1000;
+    event_add(event_, &tv);
+    scheduled_ms_ = at_ms;
+}
+
+void Timer::event_cb(int, short, void *arg) noexcept
+{
+    Timer *timer = static_cast<Timer *>(arg);
+    timer->scheduled_ms_ = -1;
+    if (timer->deadline_ms_ == -1) {
+        return;
+    }
+    if (timer->deadline_ms_ > timer->loop_.now_ms()) {
+        timer->schedule(timer->deadline_ms_);
+        return;
+    }
+    timer->deadline_ms_ = -1;
+    timer->handler_.on_timer(*timer); // may free the timer
+}
+
+EventLoop::EventLoop()
+{
+    event_config *config = event_config_new();
+    if (config != nullptr) {
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+    }
+    base_ = event_base_new_with_config(config);
+    event_config_free(config);
+    wake_fd_ = Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (base_ == nullptr || !wake_fd_.valid()) {
+        fatal("cannot create an event loop");
+    }
+    wake_event_ =
+        event_new(base_, wake_fd_.get(), EV_READ | EV_PERSIST, wake_cb, this);
+    event_add(wake_event_, nullptr);
+}
+
+EventLoop::~EventLoop()
+{
+    graveyard_.clear();
+    event_free(wake_event_);
+    event_base_free(base_);
+}
+
+void EventLoop::run()
+{
+    while (!stopped_) {
+        if (event_base_loop(base_, EVLOOP_ONCE) == -1) {
+            fatal("event_base_loop failed");
+        }
+        end_turn();
+    }
+}
+
+void EventLoop::end_turn()
+{
+    for (size_t i = 0; i < turn_end_.size(); i++) {
+        turn_end_[i]->on_turn_end();
+    }
+    // What a destructor buries is freed with the next turn.
+    std::vector<std::unique_ptr<Buried>> dead;
+    dead.swap(graveyard_);
+    dead.clear();
+    now_ms_ = -1;
+}
+
+void EventLoop::post(std::function<void()> task)
+{
+    bool first;
+    {
+        const std::lock_guard<std::mutex> guard(posted_lock_);
+        first = posted_.empty();
+        posted_.push_back(std::move(task));
+    }
+    if (first) {
+        const uint64_t one = 1;
+        // Fails only if the counter is full, and then the loop is awake.
+        (void)!write(wake_fd_.get(), &one, sizeof(one));
+    }
+}
+
+void EventLoop::wake_cb(int fd, short, void *arg) noexcept
+{
+    uint64_t count;
+    (void)!read(fd, &count, sizeof(count));
+    static_cast<EventLoop *>(arg)->run_posted();
+}
+
+void EventLoop::run_posted()
+{
+    std::vector<std::function<void()>> tasks;
+    {
+        const std::lock_guard<std::mutex> guard(posted_lock_);
+        tasks.swap(posted_);
+    }
+    for (const std::function<void()> &task : tasks) {
+        task();
+    }
+}
+
+void EventLoop::bury(std::unique_ptr<Buried> object)
+{
+    if (object != nullptr) {
+        graveyard_.push_back(std::move(object));
+    }
+}
+
+void EventLoop::add_turn_end(TurnEndHandler &handler)
+{
+    turn_end_.push_back(&handler);
+}
+
+void EventLoop::remove_turn_end(TurnEndHandler &handler)
+{
+    turn_end_.erase(std::remove(turn_end_.begin(), turn_end_.end(), &handler),
+                    turn_end_.end());
+}
+
+int64_t EventLoop::now_ms()
+{
+    if (now_ms_ == -1) {
+        now_ms_ = SystemClock().mono_ms();
+    }
+    return now_ms_;
+}
+
+} // namespace llmproxy

@@ -1,0 +1,531 @@
+// One client's connection: the order of requests, the framing of answers, the
+// deadlines, and closing in a way that lets the client read the last answer.
+#include "llm_proxy/proxy/connection.h"
+
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/http/api_error.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+#include <sys/uio.h>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// What may be dropped of an unread body or behind the last answer.
+constexpr size_t kMaxDropped = 64 * 1024;
+constexpr int64_t kLingerMs = 2000;
+// A body slower than this, after a while, is an attack (R.U.D.Y.).
+constexpr int64_t kMinBodyRate = 500; // bytes a second
+constexpr int64_t kBodyGraceMs = 10 * 1000;
+
+iovec piece(std::string_view bytes)
+{
+    iovec v;
+    v.iov_base = const_cast<char *>(bytes.data());
+    v.iov_len = bytes.size();
+    return v;
+}
+
+// RFC 9110 5.6.7, rendered once a second.
+void append_date(std::string &out)
+{
+    thread_local time_t rendered = -1;
+    thread_local char text[64];
+    const time_t now = time(nullptr);
+    if (now != rendered) {
+        static const char days[] = "SunMonTueWedThuFriSat";
+        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+        tm parts;
+        gmtime_r(&now, &parts);
+        snprintf(text, sizeof(text),
+                 "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
+                 days + 3 * parts.tm_wday, parts.tm_mday,
+                 months + 3 * parts.tm_mon, parts.tm_year + 1900, parts.tm_hour,
+                 parts.tm_min, parts.tm_sec);
+        rendered = now;
+    }
+    out += text;
+}
+
+ApiError fault_error(const HttpFault &fault)
+{
+    ApiError error;
+    error.message = fault.message;
+    switch (fault.status) {
+    case 408:
+        error.kind = ApiErrorKind::RequestTimeout;
+        break;
+    case 413:
+        error.kind = ApiErrorKind::RequestTooLarge;
+        break;
+    case 414:
+        error.kind = ApiErrorKind::UriTooLong;
+        break;
+    case 431:
+        error.kind = ApiErrorKind::HeadersTooLarge;
+        break;
+    case 501:
+        error.kind = ApiErrorKind::UnsupportedTransferCoding;
+        break;
+    case 505:
+        error.kind = ApiErrorKind::HttpVersion;
+        break;
+    default:
+        error.kind = ApiErrorKind::BadHttp;
+        break;
+    }
+    return error;
+}
+
+} // namespace
+
+Connection::Connection(WorkerContext &context, ConnectionOwner &owner,
+                       uint64_t id, Fd fd, std::string peer)
+    : context_(context), owner_(owner), id_(id), peer_(std::move(peer)),
+      stream_(context.loop, std::move(fd), context.read_buffer,
+              context.process.buffered, *this),
+      parser_(LintLimits()), timer_(context.loop, *this)
+{
+    timer_.arm(context_.config->head_timeout_ms);
+}
+
+Connection::~Connection() = default;
+
+void Connection::turn_away()
+{
+    turned_away_ = true;
+}
+
+void Connection::set_state(State state)
+{
+    state_ = state;
+}
+
+size_t Connection::on_client_data(std::string_view bytes)
+{
+    size_t done = 0;
+    for (;;) {
+        if (state_ == State::Closed) {
+            return bytes.size();
+        }
+        if (state_ == State::Linger) {
+            dropped_ += bytes.size() - done;
+            if (dropped_ > kMaxDropped) {
+                close();
+            }
+            return bytes.size();
+        }
+        if (state_ == State::Answer) {
+            return done; // pipelined: waits for its turn
+        }
+        size_t used = 0;
+        const bool was_idle = state_ == State::Head && parser_.idle();
+        const HttpEvent event = parser_.next(bytes.substr(done), used);
+        done += used;
+        if (was_idle && !parser_.idle() && event == HttpEvent::NeedMore) {
+            // The first bytes of a head: it must be whole by then.
+            timer_.arm(context_.config->head_timeout_ms);
+        }
+        if (!take_event(event)) {
+            break;
+        }
+    }
+    return done;
+}
+
+bool Connection::take_event(HttpEvent event)
+{
+    switch (event) {
+    case HttpEvent::NeedMore:
+        return false;
+    case HttpEvent::Head:
+        take_head();
+        return true;
+    case HttpEvent::Body:
+        if (state_ == State::Body) {
+            body_bytes_ += parser_.body().size();
+            exchange_->on_body(parser_.body());
+            watch_body_rate();
+        } else if (state_ == State::Discard) {
+            dropped_ += parser_.body().size();
+            if (dropped_ > kMaxDropped) {
+                linger();
+            }
+        }
+        return true;
+    case HttpEvent::Complete:
+        complete_ = true;
+        if (state_ == State::Body) {
+            set_state(State::Answer);
+            exchange_->on_body_complete();
+            if (state_ == State::Answer) {
+                arm_answer_timer();
+            }
+        } else if (state_ == State::Discard) {
+            request_done();
+        }
+        return true;
+    case HttpEvent::Fault:
+        take_fault();
+        return true;
+    }
+    fatal("bad parser event");
+}
+
+void Connection::begin_exchange()
+{
+    ResponseSink &sink = *this;
+    exchange_ = std::make_unique<Exchange>(context_, sink);
+}
+
+void Connection::take_head()
+{
+    request_ = &parser_.head();
+    complete_ = false;
+    dropped_ = 0;
+    body_bytes_ = 0;
+    body_since_ms_ = context_.loop.now_ms();
+    parser_.set_max_body(context_.config->max_body_bytes);
+    begin_exchange();
+    set_state(State::Body);
+    timer_.arm(context_.config->body_timeout_ms);
+    if (turned_away_) {
+        ApiError error;
+        error.kind = ApiErrorKind::Overloaded;
+        exchange_->on_fault(error, Cause::Overloaded);
+        return;
+    }
+    exchange_->on_head(*request_);
+}
+
+void Connection::take_fault()
+{
+    if (state_ == State::Discard) {
+        linger(); // the answer is out already; what follows is not HTTP
+        return;
+    }
+    if (exchange_ == nullptr) {
+        begin_exchange();
+    }
+    log_info("client %s: refused: rule %s", peer_.c_str(),
+             parser_.fault().rule);
+    exchange_->on_fault(fault_error(parser_.fault()), Cause::ClientError);
+}
+
+void Connection::watch_body_rate()
+{
+    const int64_t elapsed = context_.loop.now_ms() - body_since_ms_;
+    if (state_ != State::Body) {
+        return;
+    }
+    if (elapsed > kBodyGraceMs &&
+        static_cast<int64_t>(body_bytes_) * 1000 < elapsed * kMinBodyRate) {
+        timed_out();
+        return;
+    }
+    timer_.arm(context_.config->body_timeout_ms);
+}
+
+void Connection::arm_answer_timer()
+{
+    const int64_t tick = exchange_ == nullptr ? -1 : exchange_->tick();
+    int64_t wait = tick;
+    if (stream_.queued() > 0) {
+        const int64_t stall = stream_.progress_ms() +
+                              context_.config->write_timeout_ms -
+                              context_.loop.now_ms();
+        wait = wait == -1 ? stall : std::min(wait, stall);
+    }
+    if (wait == -1) {
+        timer_.cancel();
+    } else {
+        timer_.arm(std::max<int64_t>(wait, 1));
+    }
+}
+
+void Connection::on_timer(Timer &)
+{
+    const bool stalled = stream_.queued() > 0 &&
+                         context_.loop.now_ms() - stream_.progress_ms() >=
+                             context_.config->write_timeout_ms;
+    switch (state_) {
+    case State::Head:
+        if (parser_.idle() || stalled) {
+            close();
+        } else {
+            timed_out();
+        }
+        return;
+    case State::Body:
+        timed_out();
+        return;
+    case State::Answer:
+        if (stalled) {
+            log_info("client %s: takes no bytes, closed", peer_.c_str());
+            on_client_gone();
+        } else {
+            arm_answer_timer();
+        }
+        return;
+    case State::Discard:
+        linger();
+        return;
+    case State::Linger:
+        if (stream_.queued() > 0 && !stalled) {
+            timer_.arm(stream_.progress_ms() +
+                       context_.config->write_timeout_ms -
+                       context_.loop.now_ms());
+            return;
+        }
+        close();
+        return;
+    case State::Closed:
+        return;
+    }
+}
+
+void Connection::timed_out()
+{
+    if (exchange_ == nullptr) {
+        begin_exchange();
+    }
+    ApiError error;
+    error.kind = ApiErrorKind::RequestTimeout;
+    exchange_->on_fault(error, Cause::Timeout);
+}
+
+void Connection::on_client_gone()
+{
+    if (state_ == State::Closed) {
+        return;
+    }
+    if (exchange_ != nullptr) {
+        keep_ = false;
+        set_state(State::Linger); // over() must not read on
+        exchange_->on_client_gone();
+    }
+    close();
+}
+
+void Connection::on_client_drained()
+{
+    if (state_ == State::Linger && stream_.queued() == 0) {
+        stream_.shutdown_write();
+        timer_.arm(kLingerMs);
+        return;
+    }
+    if (exchange_ != nullptr) {
+        exchange_->on_drained();
+    }
+}
+
+bool Connection::can_keep_alive() const
+{
+    if (request_ == nullptr || !request_->keep_alive || context_.closing ||
+        turned_away_) {
+        return false;
+    }
+    if (complete_) {
+        return true;
+    }
+    // Answered before the body was read: worth waiting for only if it is
+    // short and surely on its way.
+    return state_ == State::Body && !request_->chunked &&
+           !request_->expect_continue &&
+           (!request_->has_length || request_->content_length <= kMaxDropped);
+}
+
+void Connection::render_head(const AnswerHead &head, bool chunked)
+{
+    std::string &out = head_out_;
+    out = "HTTP/1.1 ";
+    append_u64(out, static_cast<uint64_t>(head.status));
+    out += ' ';
+    out += reason_phrase(head.status);
+    out += "\r\n";
+    append_date(out);
+    FieldBlock own;
+    if (!head.content_type.empty()) {
+        own.add("Content-Type", head.content_type);
+    }
+    out += own.text();
+    if (head.sse) {
+        out += "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
+    }
+    out += head.fields->text();
+    if (head.more_fields != nullptr) {
+        out += head.more_fields->text();
+    }
+    if (head.length) {
+        out += "Content-Length: ";
+        append_u64(out, *head.length);
+        out += "\r\n";
+    } else if (chunked) {
+        out += "Transfer-Encoding: chunked\r\n";
+    }
+    if (!keep_) {
+        out += "Connection: close\r\n";
+    } else if (request_->minor_version == 0) {
+        out += "Connection: keep-alive\r\n";
+    }
+    out += "\r\n";
+}
+
+void Connection::send_continue()
+{
+    const iovec v = piece("HTTP/1.1 100 Continue\r\n\r\n");
+    stream_.send(&v, 1);
+}
+
+void Connection::send_whole(AnswerHead head, std::string_view body, bool close)
+{
+    keep_ = !close && can_keep_alive();
+    if (head.status != 204) {
+        head.length = body.size();
+    }
+    render_head(head, false);
+    const bool head_only =
+        request_ != nullptr && request_->method == Method::Head;
+    const iovec pieces[] = {piece(head_out_), piece(body)};
+    stream_.send(pieces, head_only ? 1 : 2);
+    head_out_.clear();
+}
+
+void Connection::begin(const AnswerHead &head)
+{
+    keep_ = can_keep_alive();
+    counted_length_ = head.length.has_value();
+    length_left_ = head.length.value_or(0);
+    chunked_ = !counted_length_ && request_->minor_version > 0;
+    if (!counted_length_ && !chunked_) {
+        keep_ = false;
+    }
+    render_head(head, chunked_);
+}
+
+void Connection::write(std::string_view bytes, bool last)
+{
+    iovec pieces[4];
+    int count = 0;
+    pieces[count++] = piece(head_out_);
+    char size[24];
+    if (counted_length_) {
+        bytes = bytes.substr(0, static_cast<size_t>(std::min<uint64_t>(
+                                    bytes.size(), length_left_)));
+        length_left_ -= bytes.size();
+        pieces[count++] = piece(bytes);
+        // Fewer bytes than announced: only closing tells the client.
+        keep_ = keep_ && !(last && length_left_ > 0);
+    } else if (!chunked_) {
+        pieces[count++] = piece(bytes);
+    } else {
+        if (!bytes.empty()) {
+            const int n = snprintf(size, sizeof(size), "%zx\r\n", bytes.size());
+            pieces[count++] = piece({size, static_cast<size_t>(n)});
+            pieces[count++] = piece(bytes);
+        }
+        if (last) {
+            pieces[count++] =
+                piece(bytes.empty() ? "0\r\n\r\n" : "\r\n0\r\n\r\n");
+        } else if (!bytes.empty()) {
+            pieces[count++] = piece("\r\n");
+        }
+    }
+    stream_.send(pieces, count);
+    head_out_.clear();
+    if (stream_.queued() > 0) {
+        arm_answer_timer();
+    }
+}
+
+void Connection::abort()
+{
+    keep_ = false;
+    if (!head_out_.empty()) {
+        const iovec v = piece(head_out_);
+        stream_.send(&v, 1);
+        head_out_.clear();
+    }
+}
+
+bool Connection::congested() const
+{
+    return stream_.queued() >= ClientStream::kHighMark;
+}
+
+void Connection::over()
+{
+    context_.loop.bury(std::move(exchange_));
+    request_ = nullptr;
+    if (state_ == State::Linger || state_ == State::Closed) {
+        return;
+    }
+    if (!keep_) {
+        linger();
+    } else if (complete_) {
+        request_done();
+    } else {
+        set_state(State::Discard); // its short body is still to come
+        timer_.arm(context_.config->body_timeout_ms);
+    }
+}
+
+void Connection::request_done()
+{
+    if (context_.closing) {
+        linger();
+        return;
+    }
+    set_state(State::Head);
+    timer_.arm(context_.config->keepalive_timeout_ms);
+    // A pipelined request may be there already.
+    stream_.offer_again();
+}
+
+void Connection::linger()
+{
+    set_state(State::Linger);
+    dropped_ = 0;
+    if (stream_.queued() == 0) {
+        stream_.shutdown_write();
+        timer_.arm(kLingerMs);
+    } else {
+        timer_.arm(context_.config->write_timeout_ms);
+    }
+}
+
+void Connection::close()
+{
+    if (state_ == State::Closed) {
+        return;
+    }
+    set_state(State::Closed);
+    timer_.cancel();
+    owner_.on_connection_closed(*this);
+}
+
+void Connection::drain()
+{
+    if (state_ == State::Head && parser_.idle() && stream_.queued() == 0) {
+        close();
+    }
+}
+
+void Connection::shut_down()
+{
+    if (state_ == State::Body || state_ == State::Answer) {
+        exchange_->on_shutdown();
+    } else if (state_ != State::Linger) {
+        close();
+    }
+}
+
+} // namespace llmproxy

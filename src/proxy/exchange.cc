@@ -1,0 +1,619 @@
+// One exchange: the checks in their order, the limit, the hand-over to the
+// relay, and the one way out, finish().
+#include "llm_proxy/proxy/exchange.h"
+
+#include "llm_proxy/adapt/adapter.h"
+#include "llm_proxy/base/ids.h"
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/limit/headers.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr size_t kMaxRequestId = 128;
+constexpr std::string_view kJson = "application/json";
+
+bool sane_request_id(std::string_view id)
+{
+    if (id.empty() || id.size() > kMaxRequestId) {
+        return false;
+    }
+    for (const char c : id) {
+        const bool ok =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+            (c >= '0' && c <= '9') ||
+            std::string_view("-._:+=@").find(c) != std::string_view::npos;
+        if (!ok) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// RFC 6750: the scheme in any case, spaces, one b64token.
+bool bearer_token(std::string_view value, std::string_view &token)
+{
+    constexpr std::string_view scheme = "Bearer ";
+    if (value.size() <= scheme.size() ||
+        !iequals(value.substr(0, scheme.size()), scheme)) {
+        return false;
+    }
+    value.remove_prefix(scheme.size());
+    while (!value.empty() && value.front() == ' ') {
+        value.remove_prefix(1);
+    }
+    token = value;
+    return !value.empty();
+}
+
+ApiError make_error(ApiErrorKind kind, std::string message = std::string())
+{
+    ApiError error;
+    error.kind = kind;
+    error.message = std::move(message);
+    return error;
+}
+
+} // namespace
+
+Exchange::Exchange(WorkerContext &context, ResponseSink &sink)
+    : context_(context), sink_(sink), config_(context.config),
+      id_(++context.last_exchange_id), started_ms_(context.loop.now_ms()),
+      sent_before_(sink.bytes_sent())
+{
+}
+
+Exchange::~Exchange()
+{
+    drop_body();
+}
+
+void Exchange::choose_request_id()
+{
+    const std::string_view *given =
+        head_ == nullptr ? nullptr : find_field(head_->fields, "X-Request-Id");
+    if (given != nullptr && sane_request_id(*given)) {
+        request_id_ = *given;
+    } else {
+        request_id_ = "req_";
+        append_random_hex(request_id_, 24);
+    }
+    fields_.add("X-Request-Id", request_id_);
+}
+
+void Exchange::on_head(const RequestHead &head)
+{
+    head_ = &head;
+    choose_request_id();
+    ApiError err;
+    if (!check_endpoint(err)) {
+        refuse(err, Cause::ClientError);
+        return;
+    }
+    if (head.method == Method::Options) {
+        return; // answered when the body, if any, has passed
+    }
+    if (!check_token(err)) {
+        refuse(err, Cause::Denied);
+        return;
+    }
+    if (!check_body_headers(err)) {
+        refuse(err, Cause::ClientError);
+        return;
+    }
+    if (endpoint_->kind == EndpointKind::Relay && head.has_length) {
+        body_.reserve(head.content_length);
+    }
+    if (head.expect_continue) {
+        sink_.send_continue();
+    }
+}
+
+bool Exchange::check_endpoint(ApiError &err)
+{
+    if (head_->method == Method::Options && head_->path == "*") {
+        return true;
+    }
+    endpoint_ = find_endpoint(head_->path, *config_);
+    if (endpoint_ == nullptr) {
+        err = make_error(
+            ApiErrorKind::UnknownUrl,
+            unknown_url_message(head_->method, head_->path, *config_));
+        return false;
+    }
+    if (head_->method != Method::Options &&
+        !method_allowed(*endpoint_, head_->method)) {
+        err = make_error(ApiErrorKind::MethodNotSupported,
+                         std::string(method_name(head_->method)) +
+                             " is not allowed for " + endpoint_->path +
+                             "; use " + allowed_methods(*endpoint_) + ".");
+        err.allow = allowed_methods(*endpoint_);
+        return false;
+    }
+    return true;
+}
+
+bool Exchange::check_token(ApiError &err)
+{
+    if (endpoint_->kind == EndpointKind::Healthz ||
+        endpoint_->kind == EndpointKind::Readyz) {
+        return true;
+    }
+    const std::string_view *value = find_field(head_->fields, "Authorization");
+    std::string_view token;
+    if (value == nullptr || !bearer_token(*value, token)) {
+        err = make_error(ApiErrorKind::MissingApiKey);
+        return false;
+    }
+    const Principal *principal = config_->tokens.find(token);
+    if (principal == nullptr) {
+        err = make_error(ApiErrorKind::InvalidApiKey);
+        return false;
+    }
+    if (principal->expires_s != 0 &&
+        principal->expires_s <= context_.process.clock.wall_ms() / 1000) {
+        err = make_error(ApiErrorKind::TokenExpired);
+        return false;
+    }
+    if (principal->disabled) {
+        err = make_error(ApiErrorKind::TokenDisabled);
+        return false;
+    }
+    principal_ = principal;
+    return true;
+}
+
+bool Exchange::check_body_headers(ApiError &err)
+{
+    const std::string_view *expect = find_field(head_->fields, "Expect");
+    if (expect != nullptr && head_->minor_version > 0 &&
+        !head_->expect_continue) {
+        err = make_error(ApiErrorKind::ExpectationFailed);
+        return false;
+    }
+    if (head_->has_length && head_->content_length > config_->max_body_bytes) {
+        err =
+            make_error(ApiErrorKind::RequestTooLarge,
+                       "The request body is larger than " +
+                           std::to_string(config_->max_body_bytes) + " bytes.");
+        return false;
+    }
+    if (endpoint_->kind != EndpointKind::Relay) {
+        return true;
+    }
+    const std::string_view *coding =
+        find_field(head_->fields, "Content-Encoding");
+    if (coding != nullptr && !iequals(*coding, "identity")) {
+        err = make_error(ApiErrorKind::UnsupportedEncoding);
+        return false;
+    }
+    const std::string_view *type = find_field(head_->fields, "Content-Type");
+    if (type != nullptr &&
+        !iequals(trim(type->substr(0, type->find(';'))), kJson)) {
+        err = make_error(ApiErrorKind::UnsupportedMediaType);
+        return false;
+    }
+    return true;
+}
+
+void Exchange::on_body(std::string_view bytes)
+{
+    bytes_in_ += bytes.size();
+    if (endpoint_ == nullptr || endpoint_->kind != EndpointKind::Relay ||
+        head_->method == Method::Options) {
+        return; // a body that means nothing
+    }
+    if (!context_.process.buffered.try_take(bytes.size())) {
+        refuse(make_error(ApiErrorKind::Overloaded), Cause::Overloaded);
+        return;
+    }
+    body_charged_ += bytes.size();
+    body_.append(bytes);
+    // Scanned as it comes, so that no turn of the loop sees all of it.
+    json_ok_ = json_ok_ && scanner_.feed(bytes);
+}
+
+void Exchange::on_body_complete()
+{
+    if (head_->method == Method::Options) {
+        answer_options();
+        return;
+    }
+    switch (endpoint_->kind) {
+    case EndpointKind::Healthz:
+        answer(200, kJson, "{\"status\":\"ok\"}\n", Cause::Done);
+        return;
+    case EndpointKind::Readyz:
+        if (context_.process.draining.load(std::memory_order_relaxed)) {
+            answer(503, kJson, "{\"status\":\"draining\"}\n", Cause::Done);
+        } else {
+            answer(200, kJson, "{\"status\":\"ready\"}\n", Cause::Done);
+        }
+        return;
+    case EndpointKind::Models:
+    case EndpointKind::ModelDetail:
+        context_.catalog.get(id_, config_, *this);
+        return;
+    case EndpointKind::Relay:
+        break;
+    }
+    ApiError err;
+    if (!check_json(err) || !find_route(err)) {
+        refuse(err, Cause::ClientError);
+        return;
+    }
+    const std::optional<LimitVerdict> verdict =
+        endpoint_->charged ? context_.limiter.admit(*principal_, id_)
+                           : LimitVerdict();
+    if (verdict) {
+        admitted(*verdict);
+    }
+}
+
+bool Exchange::check_json(ApiError &err)
+{
+    if (!json_ok_ || !scanner_.finish()) {
+        const json::ScanError &fault = scanner_.error();
+        err =
+            make_error(ApiErrorKind::InvalidJson,
+                       "The request body is not valid JSON: " + fault.message +
+                           " (line " + std::to_string(fault.line) +
+                           ", column " + std::to_string(fault.column) + ").");
+        return false;
+    }
+    const json::BodyFacts &facts = scanner_.facts();
+    if (facts.model_kind == json::MemberKind::Absent ||
+        facts.model_kind == json::MemberKind::Null) {
+        err = make_error(ApiErrorKind::MissingModel);
+        err.param = "model";
+        return false;
+    }
+    if (facts.model_kind != json::MemberKind::String) {
+        err =
+            make_error(ApiErrorKind::InvalidType, "'model' must be a string.");
+        err.param = "model";
+        return false;
+    }
+    if (facts.stream_kind != json::MemberKind::Absent &&
+        facts.stream_kind != json::MemberKind::Null &&
+        facts.stream_kind != json::MemberKind::Bool) {
+        err = make_error(ApiErrorKind::InvalidType,
+                         "'stream' must be a boolean.");
+        err.param = "stream";
+        return false;
+    }
+    return true;
+}
+
+bool Exchange::find_route(ApiError &err)
+{
+    Error why;
+    const std::string_view sent = scanner_.facts().model_text;
+    if (!route_model(*config_, sent, route_, why)) {
+        err = make_error(ApiErrorKind::InvalidValue, why.message);
+        err.param = "model";
+        return false;
+    }
+    const std::string routed =
+        std::string(route_.backend->name) + ":" + std::string(route_.model);
+    if (!principal_->may_use(routed, sent)) {
+        err = make_error(ApiErrorKind::ModelNotFound);
+        err.param = "model";
+        return false;
+    }
+    if (route_.backend->kind == BackendKind::Ollama &&
+        endpoint_->ollama == nullptr) {
+        err = make_error(ApiErrorKind::NotImplemented,
+                         std::string(endpoint_->path) +
+                             " is not available for the ollama backend.");
+        return false;
+    }
+    return true;
+}
+
+void Exchange::on_limit_verdict(uint64_t, const LimitVerdict &verdict)
+{
+    if (!over_) {
+        admitted(verdict);
+    }
+}
+
+void Exchange::admitted(const LimitVerdict &verdict)
+{
+    if (endpoint_->charged) {
+        append_limit_headers(verdict, fields_);
+    }
+    if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
+        const ApiError error = limit_error(verdict, principal_->label, fields_);
+        refuse(error, Cause::Denied);
+        return;
+    }
+    if (endpoint_->charged) {
+        ticket_ = LimitTicket(context_.limiter, *principal_, verdict.stamp);
+    }
+    std::unique_ptr<Adapter> adapter =
+        route_.backend->kind == BackendKind::Ollama
+            ? endpoint_->ollama()
+            : make_passthrough(endpoint_->path, endpoint_->mark);
+    RelayOwner &owner = *this;
+    relay_ = std::make_unique<Relay>(context_, sink_, owner, std::move(adapter),
+                                     *config_, fields_);
+    const ClientRequest request = {
+        body_,
+        scanner_.facts(),
+        scanner_.facts().model_text,
+        route_.model,
+        route_.removed_front,
+        request_id_,
+        head_->fields,
+        *config_,
+        *route_.backend,
+        context_.process.clock.wall_ms() / 1000,
+    };
+    ApiError err;
+    if (!relay_->start(request, err)) {
+        refuse(err, Cause::ClientError);
+    }
+}
+
+void Exchange::on_relay_answering()
+{
+    drop_body();
+}
+
+void Exchange::on_relay_error(const ApiError &error, Cause cause)
+{
+    refuse(error, cause);
+}
+
+void Exchange::on_relay_end(Cause cause)
+{
+    status_ = 200;
+    finish(cause);
+}
+
+void Exchange::on_catalog()
+{
+    if (endpoint_->kind == EndpointKind::Models) {
+        answer_models();
+        return;
+    }
+    std::string id;
+    const std::string_view prefix = endpoint_->path;
+    if (!percent_decode(head_->path.substr(prefix.size()), id)) {
+        id.clear();
+    }
+    answer_model(id);
+}
+
+void Exchange::answer_models()
+{
+    std::vector<const ModelEntry *> shown;
+    std::string missing;
+    for (size_t i = 0; i < kBackends; i++) {
+        const BackendKind kind = static_cast<BackendKind>(i);
+        if (!context_.catalog.known(kind)) {
+            missing += missing.empty() ? "" : ", ";
+            missing += config_->backends[i].name;
+            continue;
+        }
+        const size_t prefix =
+            std::string_view(config_->backends[i].name).size() + 1;
+        for (const ModelEntry &entry : context_.catalog.entries(kind)) {
+            if (principal_->may_use(
+                    entry.id, std::string_view(entry.id).substr(prefix))) {
+                shown.push_back(&entry);
+            }
+        }
+    }
+    if (!context_.catalog.known(BackendKind::Ollama) &&
+        !context_.catalog.known(BackendKind::Vllm)) {
+        refuse(make_error(ApiErrorKind::BackendUnreachable,
+                          "No backend could be reached."),
+               Cause::BackendError);
+        return;
+    }
+    if (!missing.empty()) {
+        fields_.add("X-Proxy-Partial", missing);
+    }
+    answer(200, kJson, render_model_list(shown), Cause::Done);
+}
+
+void Exchange::answer_model(std::string_view id)
+{
+    for (size_t i = 0; i < kBackends; i++) {
+        const ModelEntry *entry =
+            find_model(context_.catalog.entries(static_cast<BackendKind>(i)),
+                       id, config_->default_backend);
+        if (entry != nullptr && principal_->may_use(entry->id, id)) {
+            answer(200, kJson, entry->json, Cause::Done);
+            return;
+        }
+    }
+    Error ignored;
+    Route route;
+    if (route_model(*config_, id, route, ignored) &&
+        !context_.catalog.known(route.backend->kind)) {
+        refuse(make_error(ApiErrorKind::BackendUnreachable,
+                          std::string("The ") + route.backend->name +
+                              " backend could not be reached."),
+               Cause::BackendError);
+        return;
+    }
+    ApiError error = make_error(ApiErrorKind::ModelNotFound);
+    error.param = "model";
+    refuse(error, Cause::ClientError);
+}
+
+void Exchange::answer_options()
+{
+    fields_.add("Allow", endpoint_ == nullptr ? "GET, HEAD, POST, OPTIONS"
+                                              : allowed_methods(*endpoint_));
+    answer(204, "", "", Cause::Done);
+}
+
+void Exchange::answer(int status, std::string_view content_type,
+                      std::string_view body, Cause cause)
+{
+    status_ = status;
+    AnswerHead head;
+    head.status = status;
+    head.content_type = content_type;
+    head.fields = &fields_;
+    sink_.send_whole(head, body, false);
+    finish(cause);
+}
+
+void Exchange::refuse(const ApiError &error, Cause cause)
+{
+    if (over_) {
+        return;
+    }
+    if (ticket_.held() && relay_ != nullptr && !relay_->reached()) {
+        // Nothing reached the backend: the unit is there again, and the
+        // headers must say so.
+        ticket_.refund();
+        fields_.clear();
+        fields_.add("X-Request-Id", request_id_);
+    }
+    // Every answer to a token at a charged endpoint says where it stands.
+    if (principal_ != nullptr && endpoint_ != nullptr && endpoint_->charged &&
+        fields_.text().find("X-RateLimit-") == std::string::npos) {
+        const std::optional<LimitVerdict> now =
+            context_.limiter.peek(*principal_);
+        if (now) {
+            append_limit_headers(*now, fields_);
+        }
+    }
+    FieldBlock more;
+    const int retry_after = api_error_retry_after(error);
+    if (retry_after > 0) {
+        more.add("Retry-After", static_cast<uint64_t>(retry_after));
+    }
+    if (error.no_retry) {
+        more.add("x-should-retry", "false");
+    }
+    if (!error.allow.empty()) {
+        more.add("Allow", error.allow);
+    }
+    if (error.kind == ApiErrorKind::MissingApiKey) {
+        more.add("WWW-Authenticate", "Bearer realm=\"llm-proxy\"");
+    } else if (error.kind == ApiErrorKind::InvalidApiKey ||
+               error.kind == ApiErrorKind::TokenExpired) {
+        more.add("WWW-Authenticate",
+                 "Bearer realm=\"llm-proxy\", error=\"invalid_token\"");
+    }
+    status_ = api_error_status(error);
+    AnswerHead head;
+    head.status = status_;
+    head.content_type = kJson;
+    head.fields = &fields_;
+    head.more_fields = &more;
+    sink_.send_whole(head, api_error_body(error), api_error_closes(error.kind));
+    finish(cause);
+}
+
+void Exchange::on_fault(const ApiError &error, Cause cause)
+{
+    if (request_id_.empty()) {
+        choose_request_id();
+    }
+    refuse(error, cause);
+}
+
+void Exchange::on_drained()
+{
+    if (relay_ != nullptr) {
+        relay_->on_drained();
+    }
+}
+
+void Exchange::on_client_gone()
+{
+    if (!over_) {
+        status_ = status_ == 0 ? 499 : status_;
+        finish(Cause::ClientGone);
+    }
+}
+
+int64_t Exchange::tick()
+{
+    return relay_ == nullptr ? -1 : relay_->tick();
+}
+
+void Exchange::on_shutdown()
+{
+    const ApiError error = make_error(ApiErrorKind::ShuttingDown);
+    if (relay_ != nullptr) {
+        relay_->cut(error, Cause::Shutdown);
+    } else {
+        on_fault(error, Cause::Shutdown);
+    }
+}
+
+void Exchange::drop_body()
+{
+    context_.process.buffered.give(body_charged_);
+    body_charged_ = 0;
+    body_ = std::string();
+}
+
+void Exchange::finish(Cause cause)
+{
+    if (over_) {
+        fatal("an exchange finished twice");
+    }
+    over_ = true;
+    context_.limiter.forget(id_);
+    context_.catalog.forget(id_);
+    if (ticket_.held() && (relay_ == nullptr || !relay_->reached())) {
+        ticket_.refund();
+    }
+    if (context_.access_log.enabled()) {
+        AccessRecord record;
+        record.id = request_id_;
+        record.peer = sink_.peer();
+        record.label = principal_ == nullptr ? "" : principal_->label;
+        record.method = head_ == nullptr ? "" : method_name(head_->method);
+        record.endpoint = endpoint_ == nullptr ? "" : endpoint_->name;
+        record.model = scanner_.facts().model_text;
+        record.backend = route_.backend == nullptr ? "" : route_.backend->name;
+        record.status = status_;
+        record.cause = cause;
+        record.bytes_in = bytes_in_;
+        record.bytes_out = sink_.bytes_sent() - sent_before_;
+        record.total_ms = context_.loop.now_ms() - started_ms_;
+        if (relay_ != nullptr) {
+            const TransferTimes times = relay_->times();
+            record.queue_ms = times.started_ms == -1
+                                  ? -1
+                                  : times.started_ms - times.submitted_ms;
+            record.connect_ms = times.connected_ms == -1
+                                    ? -1
+                                    : times.connected_ms - times.started_ms;
+            record.first_ms = relay_->first_byte_ms() == -1
+                                  ? -1
+                                  : relay_->first_byte_ms() - started_ms_;
+            record.pieces = relay_->pieces();
+            record.prompt_tokens = relay_->usage().prompt;
+            record.completion_tokens = relay_->usage().completion;
+        }
+        context_.access_log.add(record, context_.process.clock.wall_ms(),
+                                config_->log_format);
+    }
+    // The transfer goes now; the rest of *this when the connection buries it.
+    // A relay that is calling us lasts until then.
+    if (relay_ != nullptr && cause == Cause::ClientGone) {
+        relay_.reset();
+    }
+    sink_.over();
+}
+
+} // namespace llmproxy

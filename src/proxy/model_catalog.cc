@@ -1,0 +1,177 @@
+// The models of all backends, fetched on demand and kept for a moment.
+#include "llm_proxy/proxy/model_catalog.h"
+
+#include "llm_proxy/base/clock.h"
+#include "llm_proxy/base/log.h"
+
+#include <utility>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr int64_t kKeepMs = 10 * 1000;
+constexpr int64_t kKeepFailureMs = 1000;
+constexpr int64_t kListTimeoutMs = 5000;
+constexpr size_t kMaxList = 8 * 1024 * 1024;
+
+} // namespace
+
+class ModelCatalog::Fetch final : private TransferSink
+{
+public:
+    Fetch(EventLoop &loop, UpstreamPool &pool) : loop_(loop), pool_(pool) {}
+    virtual ~Fetch() = default;
+    Fetch(const Fetch &) = delete;
+    Fetch &operator=(const Fetch &) = delete;
+
+    bool running() const { return transfer_ != nullptr; }
+    bool fresh() const
+    {
+        return !running() && checked_ms_ != -1 &&
+               loop_.now_ms() - checked_ms_ <
+                   (known_ ? kKeepMs : kKeepFailureMs);
+    }
+    bool known() const { return known_; }
+    const std::vector<ModelEntry> &entries() const { return entries_; }
+
+    void start(const std::shared_ptr<const Config> &config, BackendKind kind)
+    {
+        config_ = config;
+        backend_ = &config->backends[static_cast<size_t>(kind)];
+        status_ = 0;
+        body_.clear();
+        UpstreamRequest request;
+        request.post = false;
+        request.path = model_list_path(kind);
+        request.headers.emplace_back("Accept: application/json");
+        if (!backend_->api_key.empty()) {
+            request.headers.push_back("Authorization: Bearer " +
+                                      backend_->api_key);
+        }
+        TransferOptions options;
+        options.connect_timeout_ms = config->connect_timeout_ms;
+        options.first_byte_timeout_ms = kListTimeoutMs;
+        options.idle_timeout_ms = kListTimeoutMs;
+        options.queue_timeout_ms = kListTimeoutMs;
+        transfer_ = pool_.submit(*backend_, std::move(request), options, *this);
+    }
+
+private:
+    Take on_upstream_head(const ReplyHead &head) override
+    {
+        status_ = head.status;
+        return Take::Taken;
+    }
+
+    Take on_upstream_data(std::string_view bytes) override
+    {
+        if (body_.size() + bytes.size() > kMaxList) {
+            return Take::Abort;
+        }
+        body_.append(bytes);
+        return Take::Taken;
+    }
+
+    void on_upstream_turn() override {}
+
+    void on_upstream_end(const TransferEnd &end) override
+    {
+        Error err;
+        std::vector<ModelEntry> entries;
+        known_ = false;
+        if (end.fault != TransferFault::None) {
+            err.message = end.detail.empty() ? "no answer" : end.detail;
+        } else if (status_ != 200) {
+            err.message = "status " + std::to_string(status_);
+        } else {
+            known_ =
+                parse_model_list(backend_->kind, body_,
+                                 SystemClock().wall_ms() / 1000, entries, err);
+        }
+        if (!known_) {
+            log_warning("backend %s: no model list: %s", backend_->name,
+                        err.message.c_str());
+        }
+        entries_ = std::move(entries);
+        body_ = std::string();
+        checked_ms_ = loop_.now_ms();
+        transfer_.reset();
+        config_.reset();
+    }
+
+    EventLoop &loop_;
+    UpstreamPool &pool_;
+    std::shared_ptr<const Config> config_; // pinned while running
+    const BackendConfig *backend_ = nullptr;
+    std::unique_ptr<UpstreamTransfer> transfer_;
+    std::vector<ModelEntry> entries_;
+    std::string body_;
+    int64_t checked_ms_ = -1;
+    int status_ = 0;
+    bool known_ = false;
+};
+
+ModelCatalog::ModelCatalog(EventLoop &loop, UpstreamPool &pool)
+    : loop_(loop), pool_(pool)
+{
+    for (std::unique_ptr<Fetch> &fetch : fetches_) {
+        fetch = std::make_unique<Fetch>(loop, pool);
+    }
+    loop_.add_turn_end(*this);
+}
+
+ModelCatalog::~ModelCatalog()
+{
+    loop_.remove_turn_end(*this);
+}
+
+void ModelCatalog::get(uint64_t exchange_id,
+                       const std::shared_ptr<const Config> &config,
+                       CatalogClient &client)
+{
+    for (size_t i = 0; i < kBackends; i++) {
+        if (!fetches_[i]->running() && !fetches_[i]->fresh()) {
+            fetches_[i]->start(config, static_cast<BackendKind>(i));
+        }
+    }
+    waiting_[exchange_id] = &client;
+}
+
+void ModelCatalog::forget(uint64_t exchange_id)
+{
+    waiting_.erase(exchange_id);
+}
+
+bool ModelCatalog::known(BackendKind kind) const
+{
+    return fetches_[static_cast<size_t>(kind)]->known();
+}
+
+const std::vector<ModelEntry> &ModelCatalog::entries(BackendKind kind) const
+{
+    return fetches_[static_cast<size_t>(kind)]->entries();
+}
+
+void ModelCatalog::on_turn_end()
+{
+    if (waiting_.empty()) {
+        return;
+    }
+    for (const std::unique_ptr<Fetch> &fetch : fetches_) {
+        if (fetch->running()) {
+            return;
+        }
+    }
+    std::map<uint64_t, CatalogClient *> ready;
+    ready.swap(waiting_);
+    while (!ready.empty()) {
+        CatalogClient *client = ready.begin()->second;
+        ready.erase(ready.begin());
+        client->on_catalog();
+    }
+}
+
+} // namespace llmproxy

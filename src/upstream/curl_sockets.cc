@@ -1,0 +1,120 @@
+// Between curl's socket interface and the loop's watches.
+#include "curl_sockets.h"
+
+#include "llm_proxy/base/log.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace llmproxy
+{
+
+struct CurlSockets::Watch final : private IoHandler {
+    Watch(CurlSockets &owner, curl_socket_t fd, bool is_ours)
+        : owner_(owner), fd_(fd), ours(is_ours), io(owner.loop_, fd, *this)
+    {
+    }
+
+    void want(int what)
+    {
+        wanted = what != CURL_POLL_REMOVE;
+        if (wanted) {
+            io.want((what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
+        } else {
+            // Writable is almost always true: leaving that armed would spin.
+            io.want(io.wants_read(), false);
+        }
+    }
+
+    void on_io(bool readable, bool writable) override
+    {
+        if (!wanted) {
+            io.want(false, false);
+            return;
+        }
+        owner_.handler_.on_curl_socket(fd_,
+                                       (readable ? CURL_CSELECT_IN : 0) |
+                                           (writable ? CURL_CSELECT_OUT : 0));
+        // *this may be gone.
+    }
+
+    CurlSockets &owner_;
+    curl_socket_t fd_;
+    bool ours;
+    bool wanted = false;
+    IoWatch io;
+};
+
+CurlSockets::CurlSockets(EventLoop &loop, CurlSocketHandler &handler)
+    : loop_(loop), handler_(handler)
+{
+}
+
+CurlSockets::~CurlSockets() = default;
+
+void CurlSockets::install_multi(CURLM *multi)
+{
+    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
+    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+}
+
+void CurlSockets::install_easy(CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_cb);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_cb);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+}
+
+int CurlSockets::socket_cb(CURL *, curl_socket_t fd, int what, void *arg,
+                           void *) noexcept
+{
+    static_cast<CurlSockets *>(arg)->change(fd, what);
+    // Anything but 0 would end every transfer of the multi handle.
+    return 0;
+}
+
+void CurlSockets::change(curl_socket_t fd, int what)
+{
+    std::unique_ptr<Watch> &watch = watches_[fd];
+    if (watch == nullptr) {
+        if (what == CURL_POLL_REMOVE) {
+            watches_.erase(fd);
+            return;
+        }
+        watch = std::make_unique<Watch>(*this, fd, false);
+    }
+    if (what == CURL_POLL_REMOVE && !watch->ours) {
+        watches_.erase(fd);
+        return;
+    }
+    watch->want(what);
+}
+
+curl_socket_t CurlSockets::open_cb(void *arg, curlsocktype,
+                                   curl_sockaddr *address) noexcept
+{
+    CurlSockets *sockets = static_cast<CurlSockets *>(arg);
+    // libcurl 7.88 opens its sockets without SOCK_CLOEXEC by itself.
+    const int fd = socket(address->family,
+                          address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                          address->protocol);
+    if (fd == -1) {
+        log_error("upstream: socket: %s", strerror(errno));
+        return CURL_SOCKET_BAD;
+    }
+    sockets->watches_[fd] = std::make_unique<Watch>(*sockets, fd, true);
+    return fd;
+}
+
+int CurlSockets::close_cb(void *arg, curl_socket_t fd) noexcept
+{
+    // The watch first: epoll must forget the number before it is reused.
+    static_cast<CurlSockets *>(arg)->watches_.erase(fd);
+    return close(fd);
+}
+
+} // namespace llmproxy

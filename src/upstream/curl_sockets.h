@@ -1,0 +1,58 @@
+#ifndef LLM_PROXY_UPSTREAM_CURL_SOCKETS_H
+#define LLM_PROXY_UPSTREAM_CURL_SOCKETS_H
+
+#include "llm_proxy/loop/event_loop.h"
+
+#include <memory>
+#include <unordered_map>
+
+#include <curl/curl.h>
+
+namespace llmproxy
+{
+
+class CurlSocketHandler
+{
+public:
+    // `mask` of CURL_CSELECT_IN, _OUT. From the loop.
+    virtual void on_curl_socket(curl_socket_t fd, int mask) = 0;
+
+protected:
+    ~CurlSocketHandler() = default;
+};
+
+// Which of curl's sockets wait for what. A socket of ours that curl lets go
+// stays armed: the next request on it then costs no epoll_ctl. It is taken
+// out when it becomes readable while nobody wants it, or when curl closes it.
+// Sockets that curl makes for itself (its resolver) are closed behind our
+// back, so they are taken out at once.
+class CurlSockets
+{
+public:
+    CurlSockets(EventLoop &loop, CurlSocketHandler &handler);
+    CurlSockets(const CurlSockets &) = delete;
+    CurlSockets &operator=(const CurlSockets &) = delete;
+
+    ~CurlSockets();
+
+    void install_multi(CURLM *multi);
+    void install_easy(CURL *easy);
+
+private:
+    struct Watch;
+
+    static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
+                         void *socket_arg) noexcept;
+    static curl_socket_t open_cb(void *arg, curlsocktype purpose,
+                                 curl_sockaddr *address) noexcept;
+    static int close_cb(void *arg, curl_socket_t fd) noexcept;
+    void change(curl_socket_t fd, int what);
+
+    EventLoop &loop_;
+    CurlSocketHandler &handler_;
+    std::unordered_map<curl_socket_t, std::unique_ptr<Watch>> watches_;
+};
+
+} // namespace llmproxy
+
+#endif
