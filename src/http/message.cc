@@ -1,1 +1,142 @@
+// Header fields on their way in and out, and the names of methods and
+// statuses.
 #include "llm_proxy/http/message.h"
+
+#include "llm_proxy/base/strings.h"
+
+#include "chars.h"
+
+namespace llmproxy
+{
+
+const std::string_view *find_field(const std::vector<Field> &fields,
+                                   std::string_view name)
+{
+    for (const Field &field : fields) {
+        if (iequals(field.name, name)) {
+            return &field.value;
+        }
+    }
+    return nullptr;
+}
+
+bool list_contains(std::string_view value, std::string_view token)
+{
+    while (!value.empty()) {
+        const size_t comma = value.find(',');
+        if (iequals(trim(value.substr(0, comma)), token)) {
+            return true;
+        }
+        if (comma == std::string_view::npos) {
+            return false;
+        }
+        value.remove_prefix(comma + 1);
+    }
+    return false;
+}
+
+const char *method_name(Method method)
+{
+    switch (method) {
+    case Method::Get:
+        return "GET";
+    case Method::Head:
+        return "HEAD";
+    case Method::Post:
+        return "POST";
+    case Method::Put:
+        return "PUT";
+    case Method::Delete:
+        return "DELETE";
+    case Method::Options:
+        return "OPTIONS";
+    case Method::Patch:
+        return "PATCH";
+    case Method::Trace:
+        return "TRACE";
+    }
+    return "";
+}
+
+bool FieldBlock::add(std::string_view name, std::string_view value)
+{
+    if (!is_token(name) || !is_field_value(value)) {
+        return false;
+    }
+    text_ += name;
+    text_ += ": ";
+    text_ += value;
+    text_ += "\r\n";
+    return true;
+}
+
+void FieldBlock::add(std::string_view name, uint64_t value)
+{
+    if (!is_token(name)) {
+        return;
+    }
+    text_ += name;
+    text_ += ": ";
+    append_u64(text_, value);
+    text_ += "\r\n";
+}
+
+const char *reason_phrase(int status)
+{
+    static const struct {
+        int status;
+        const char *phrase;
+    } reasons[] = {
+        {100, "Continue"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {424, "Failed Dependency"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+        {529, "Overloaded"},
+    };
+    for (const auto &reason : reasons) {
+        if (reason.status == status) {
+            return reason.phrase;
+        }
+    }
+    return "Unknown";
+}
+
+} // namespace llmproxy

@@ -1,1 +1,193 @@
+// The memory store: one record per token, decided under the record's own
+// lock with the clock read inside it, so that N allowed means N over any
+// number of threads. Knows no configuration but the limits it is handed.
+
 #include "llm_proxy/limit/memory_limiter.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr int64_t kMinuteMs = 60 * 1000;
+constexpr int64_t kDayMs = 24 * 60 * kMinuteMs;
+constexpr int64_t kUnset = -1;
+
+// What is left of a limit that may have been lowered below its use.
+uint64_t left(uint64_t limit, uint64_t used)
+{
+    return limit > used ? limit - used : 0;
+}
+
+bool is_used_up(uint64_t limit, uint64_t used)
+{
+    return limit > 0 && used >= limit;
+}
+
+int64_t day_of(int64_t wall_ms)
+{
+    const int64_t day = wall_ms / kDayMs;
+    return wall_ms % kDayMs < 0 ? day - 1 : day;
+}
+
+// Each block of records is twice as long as the one before, so that a few
+// pointers reach every slot and no record ever moves.
+constexpr uint64_t kFirstBlock = 1024;
+
+uint64_t block_size(size_t block)
+{
+    return kFirstBlock << block;
+}
+
+struct Place {
+    size_t block = 0;
+    uint64_t index = 0;
+};
+
+Place find_place(uint32_t slot)
+{
+    Place place;
+    place.index = slot;
+    while (place.index >= block_size(place.block)) {
+        place.index -= block_size(place.block);
+        place.block++;
+    }
+    return place;
+}
+
+} // namespace
+
+// The two windows of one token.
+struct MemoryLimitTable::Record {
+    std::mutex lock;
+    int64_t minute_start_ms = kUnset;
+    uint64_t minute_used = 0;
+    int64_t day = kUnset;
+    uint64_t day_used = 0;
+
+    // Leaves windows behind that are over. A wall clock that steps back over
+    // midnight keeps the day it had (else the day's limit would be given
+    // twice), but a day that lies further ahead came from a wrong clock.
+    void roll(int64_t now_ms, int64_t today)
+    {
+        if (minute_start_ms != kUnset &&
+            now_ms - minute_start_ms >= kMinuteMs) {
+            minute_start_ms = kUnset;
+            minute_used = 0;
+        }
+        if (today > day || day > today + 1) {
+            day = today;
+            day_used = 0;
+        }
+    }
+};
+
+MemoryLimitTable::MemoryLimitTable(const Clock &clock) : clock_(clock) {}
+
+MemoryLimitTable::~MemoryLimitTable()
+{
+    for (const std::atomic<Record *> &block : blocks_) {
+        delete[] block.load(std::memory_order_relaxed);
+    }
+}
+
+MemoryLimitTable::Record &MemoryLimitTable::record(uint32_t slot)
+{
+    const Place place = find_place(slot);
+    Record *records = blocks_[place.block].load(std::memory_order_acquire);
+    assert(records != nullptr);
+    return records[place.index];
+}
+
+void MemoryLimitTable::assign_slots(TokenTable &tokens)
+{
+    for (Principal &principal : tokens.principals()) {
+        const auto next = static_cast<uint32_t>(slots_.size());
+        principal.slot = slots_.emplace(principal.digest, next).first->second;
+        const Place place = find_place(principal.slot);
+        std::atomic<Record *> &block = blocks_[place.block];
+        if (block.load(std::memory_order_relaxed) == nullptr) {
+            block.store(new Record[block_size(place.block)],
+                        std::memory_order_release);
+        }
+    }
+}
+
+LimitVerdict MemoryLimitTable::decide(const Principal &principal, bool take)
+{
+    Record &r = record(principal.slot);
+    const std::lock_guard<std::mutex> guard(r.lock);
+    const int64_t now_ms = std::max(clock_.mono_ms(), r.minute_start_ms);
+    const int64_t wall_ms = clock_.wall_ms();
+    r.roll(now_ms, day_of(wall_ms));
+
+    LimitVerdict verdict;
+    if (is_used_up(principal.rpd, r.day_used)) {
+        verdict.outcome = LimitVerdict::Outcome::DeniedDay;
+    } else if (is_used_up(principal.rpm, r.minute_used)) {
+        verdict.outcome = LimitVerdict::Outcome::DeniedMinute;
+    } else if (take) {
+        if (r.minute_start_ms == kUnset) {
+            r.minute_start_ms = now_ms;
+        }
+        r.minute_used++;
+        r.day_used++;
+    }
+    verdict.rpm = principal.rpm;
+    verdict.rpd = principal.rpd;
+    verdict.remaining_minute = left(principal.rpm, r.minute_used);
+    verdict.remaining_day = left(principal.rpd, r.day_used);
+    if (r.minute_start_ms != kUnset) {
+        verdict.reset_minute_ms = r.minute_start_ms + kMinuteMs - now_ms;
+    }
+    verdict.reset_day_ms = (r.day + 1) * kDayMs - wall_ms;
+    verdict.stamp = {r.minute_start_ms, r.day};
+    return verdict;
+}
+
+LimitVerdict MemoryLimitTable::admit(const Principal &principal)
+{
+    return decide(principal, true);
+}
+
+LimitVerdict MemoryLimitTable::peek(const Principal &principal)
+{
+    return decide(principal, false);
+}
+
+void MemoryLimitTable::refund(const Principal &principal,
+                              const LimitStamp &stamp)
+{
+    Record &r = record(principal.slot);
+    const std::lock_guard<std::mutex> guard(r.lock);
+    if (r.minute_start_ms == stamp.minute_start_ms && r.minute_used > 0) {
+        r.minute_used--;
+    }
+    if (r.day == stamp.day && r.day_used > 0) {
+        r.day_used--;
+    }
+}
+
+std::optional<LimitVerdict> MemoryLimiter::admit(const Principal &principal,
+                                                 uint64_t /*exchange_id*/)
+{
+    return table_.admit(principal);
+}
+
+void MemoryLimiter::refund(const Principal &principal, const LimitStamp &stamp)
+{
+    table_.refund(principal, stamp);
+}
+
+std::optional<LimitVerdict> MemoryLimiter::peek(const Principal &principal)
+{
+    return table_.peek(principal);
+}
+
+void MemoryLimiter::forget(uint64_t /*exchange_id*/) {}
+
+} // namespace llmproxy

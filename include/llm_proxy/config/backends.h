@@ -19,8 +19,8 @@ struct BackendConfig {
     BackendKind kind = BackendKind::Ollama;
     const char *name = ""; // "ollama", "vllm": the routing prefix
     BaseUrl url;
-    std::string api_key; // sent as Bearer; empty = none
-    std::string ca_file; // for https; empty = the system's
+    std::string api_key;       // sent as Bearer; empty = none
+    std::string ca_file;       // for https; empty = the system's
     uint64_t max_inflight = 0; // over all workers; 0 = unlimited
 };
 

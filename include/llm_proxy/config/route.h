@@ -10,8 +10,8 @@ namespace llmproxy
 
 struct Route {
     const BackendConfig *backend = nullptr;
-    std::string_view model;    // for the backend: prefix and blanks removed
-    size_t removed_front = 0;  // bytes of the sent text before `model`
+    std::string_view model;   // for the backend: prefix and blanks removed
+    size_t removed_front = 0; // bytes of the sent text before `model`
 };
 
 // Finds the backend of a model name: the prefix "ollama:" or "vllm:" (exact,

@@ -6,6 +6,7 @@
 #include "llm_proxy/config/backends.h"
 #include "llm_proxy/config/tokens.h"
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -18,18 +19,29 @@ namespace llmproxy
 // One thing wrong with the configuration. Printed "file:line: message" or
 // "environment: NAME: message".
 struct Problem {
-    std::string where;
+    std::string where; // "file:line", "environment: NAME"
     std::string message;
 };
 std::string to_string(const Problem &problem);
 
 // An address to listen on.
 struct ListenAddress {
-    std::string text;      // as written: host:port, [v6]:port, unix:/path
-    std::string host;      // numeric or a name resolved at start; empty for unix
-    uint16_t port = 0;     // 0 = the kernel chooses (tests)
+    std::string text;  // as written: host:port, [v6]:port, unix:/path
+    std::string host;  // numeric or a name resolved at start; empty for unix
+    uint16_t port = 0; // 0 = the kernel chooses (tests)
     std::string unix_path; // empty = TCP
 };
+
+// A range of addresses; IPv4 is held as ::ffff:a.b.c.d.
+struct AddressRange {
+    std::array<uint8_t, 16> base{};
+    unsigned prefix = 128; // bits
+};
+
+// What ENDPOINTS may switch on: pass-through endpoints beyond OpenAI's core.
+constexpr std::string_view kExtraEndpoints[] = {
+    "responses",  "rerank",   "score",  "tokenize",
+    "detokenize", "classify", "pooling"};
 
 enum class ReasoningField { Reasoning, ReasoningContent, Both };
 
@@ -39,6 +51,7 @@ struct Config {
     std::vector<ListenAddress> listen;
     BackendConfig backends[kBackends]; // indexed by BackendKind
     BackendKind default_backend = BackendKind::Ollama;
+    std::vector<AddressRange> trusted_proxies;
     TokenTable tokens;
 
     uint64_t max_body_bytes = 0;
@@ -55,7 +68,7 @@ struct Config {
     int64_t keepalive_timeout_ms = 0;
     int64_t write_timeout_ms = 0;
     int64_t queue_timeout_ms = 0;
-    int64_t queue_size = 0; // exchanges that may wait for one backend
+    uint64_t queue_size = 0; // exchanges that may wait for one backend
     int64_t drain_delay_ms = 0;
     int64_t drain_timeout_ms = 0;
 
@@ -64,8 +77,7 @@ struct Config {
     std::string log_file;   // empty = stderr
     std::string access_log; // empty = off; "-" or "stderr" = stderr; a path
 
-    bool rerank = false;    // extra pass-through endpoints, see ENDPOINTS
-    std::vector<std::string> extra_endpoints; // names from ENDPOINTS
+    std::vector<std::string> extra_endpoints; // names of kExtraEndpoints
     ReasoningField reasoning_field = ReasoningField::Reasoning;
     bool ollama_truncate = false;
 
@@ -89,9 +101,10 @@ const std::vector<SettingRow> &setting_rows();
 using Environment = std::map<std::string, std::string>;
 
 // Builds a Config from a file (path empty = none) and the environment, which
-// overrides it; only names of the table are read from the environment. Adds
-// every problem found and returns false if there is one. `file_readable` is
-// false only when the file itself could not be read.
+// overrides it; only names of the table are read from the environment, and an
+// empty value is the same as none. Adds every problem found, returns false
+// if there is one and leaves `out` alone then. `file_readable` is false only
+// when the file itself could not be read.
 [[nodiscard]] bool load_config(const std::string &path,
                                const Environment &environment, Config &out,
                                std::vector<Problem> &problems,

@@ -60,7 +60,7 @@ enum class ApiErrorKind {
 struct ApiError {
     ApiErrorKind kind = ApiErrorKind::Internal;
     std::string message; // empty: the table's text
-    std::string param;   // JSON path; empty = null
+    std::string param;   // JSON path; empty: the table's, mostly null
     int status = 0;      // a backend's own status to keep; 0 = the table's
     int retry_after_s = 0; // Retry-After; 0 = none
     bool no_retry = false; // x-should-retry: false
@@ -72,6 +72,8 @@ int api_error_status(const ApiError &error);
 int api_error_retry_after(const ApiError &error);
 const char *api_error_code(const ApiError &error); // nullptr = null
 bool api_error_closes(ApiErrorKind kind);
+// WWW-Authenticate that goes with it; nullptr = none.
+const char *api_error_challenge(ApiErrorKind kind);
 // {"error":{"message":...,"type":...,"param":...,"code":...}}
 std::string api_error_body(const ApiError &error);
 // data: <body>\n\n

@@ -2,7 +2,6 @@
 #define LLM_PROXY_HTTP_MESSAGE_H
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>

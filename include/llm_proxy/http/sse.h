@@ -1,8 +1,8 @@
 #ifndef LLM_PROXY_HTTP_SSE_H
 #define LLM_PROXY_HTTP_SSE_H
 
+#include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace llmproxy
@@ -16,8 +16,8 @@ enum class EndMark {
 };
 
 // Follows a stream of server-sent events as it passes by, in any pieces, and
-// keeps no more of it than where it stands. Lines end with LF, CRLF or CR LF
-// split over two reads. Marks count only at a line's start (prompts and
+// keeps no more of it than where it stands. Lines end with LF or CRLF, split
+// over two reads or not; a CR alone ends none. Marks count only at a line's start (prompts and
 // answers may contain them).
 class SseTracker
 {
@@ -27,8 +27,8 @@ public:
     enum class Stop {
         None,      // all of the input was followed
         EndOfMark, // the event with the end mark is complete: stream is whole
-        ErrorLine, // a line begins with data: {"error" (or error: ): the
-                   // position is just behind that prefix
+        ErrorLine, // a line begins with data: {"error" or data:{"error" or
+                   // error: and the position is just behind that prefix
     };
     // Follows `in` up to a stop; returns why, and in `used` how far it got.
     // Whatever is before `used` may be sent on at once.
@@ -44,10 +44,10 @@ private:
     bool end_line();
 
     EndMark mark_;
-    std::string line_start_; // first bytes of the current line, bounded
-    size_t line_length_ = 0;
-    bool last_cr_ = false;
-    bool event_has_data_ = false;
+    char start_[32]; // how the current line begins: enough for every mark
+    size_t line_length_ = 0; // of the current line, so far
+    bool in_block_ = false;  // a line since the last blank one
+    bool event_has_fields_ = false; // one of them is no comment
     bool event_has_mark_ = false;
     uint64_t events_ = 0;
 };

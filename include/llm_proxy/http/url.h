@@ -20,6 +20,9 @@ struct BaseUrl {
 // control bytes; the port 1..65535. Strips trailing slashes.
 [[nodiscard]] bool parse_base_url(std::string_view text, BaseUrl &out,
                                   Error &err);
+// host[:port] with a host that is a name, an IPv4 or a bracketed IPv6
+// address, at most 255 bytes.
+bool valid_host_port(std::string_view text);
 // Takes one trailing path segment (such as "/v1") off, if it is there.
 void strip_path_suffix(BaseUrl &url, std::string_view suffix);
 

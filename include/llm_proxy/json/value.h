@@ -4,9 +4,11 @@
 #include "llm_proxy/base/error.h"
 #include "llm_proxy/base/handles.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 struct json_t;
 
@@ -16,14 +18,17 @@ namespace llmproxy::json
 {
 
 void release(json_t *value); // json_decref
-using Ptr = Handle<json_t, release>; // an owned root; borrowed values are json_t *
+using Ptr =
+    Handle<json_t, release>; // an owned root; borrowed values are json_t *
 
 // Seeds jansson's hashes from the kernel. Once, before any thread starts.
 void init();
 
 // Parses a whole document: duplicates refused, NUL in strings allowed.
-// On failure `err` is "reason (line L, column C)" without any of the text.
-[[nodiscard]] bool parse(std::string_view text, Ptr &out, Error &err);
+// The top level is an object or an array. On failure `err` is
+// "reason (line L, column C)" without any of the text, and `line` is L.
+[[nodiscard]] bool parse(std::string_view text, Ptr &out, Error &err,
+                         size_t *line = nullptr);
 // The same, for what a backend sent: duplicate keys pass, the last one wins.
 [[nodiscard]] bool parse_lenient(std::string_view text, Ptr &out, Error &err);
 
@@ -33,6 +38,13 @@ bool get_string(const json_t *object, const char *key, std::string_view &out);
 bool get_int(const json_t *object, const char *key, int64_t &out);
 bool get_bool(const json_t *object, const char *key, bool &out);
 std::string_view string_of(const json_t *value); // empty if no string
+// "an object", "a string"...; "nothing" for nullptr.
+const char *type_name(const json_t *value);
+// Borrowed; empty for anything else. The views live as long as the object.
+std::vector<json_t *> elements(const json_t *array);
+std::vector<std::string_view> keys(json_t *object);
+// Overwrites the text of a string that was a secret.
+void wipe_string(json_t *value);
 // Compact text, 15 significant digits for reals (0.7 stays 0.7).
 std::string dump(const json_t *value);
 void append_dump(std::string &out, const json_t *value);

@@ -7,8 +7,8 @@
 namespace llmproxy::json
 {
 
-// Appends `text` (valid UTF-8) as a JSON string with its quotes. Bytes that
-// are not valid UTF-8 become U+FFFD.
+// Appends `text` (valid UTF-8) as a JSON string with its quotes. Each byte
+// that belongs to no valid UTF-8 sequence becomes one U+FFFD.
 void append_string(std::string &out, std::string_view text);
 
 } // namespace llmproxy::json

@@ -37,10 +37,10 @@ public:
 private:
     struct Record;
     Record &record(uint32_t slot);
+    LimitVerdict decide(const Principal &principal, bool take);
 
-    static constexpr size_t kChunk = 1024;
     const Clock &clock_;
-    std::array<std::atomic<Record *>, 1024> chunks_{};
+    std::array<std::atomic<Record *>, 23> blocks_{};         // any 32-bit slot
     std::unordered_map<Sha256, uint32_t, DigestHash> slots_; // supervisor only
 };
 

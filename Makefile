@@ -1,0 +1,99 @@
+# Short commands over meson. Each build lives in its own folder:
+#   build/release   what is installed; build/llm-proxyd points into it
+#   build/asan      AddressSanitizer and UndefinedBehaviorSanitizer
+#   build/tsan      ThreadSanitizer
+#   build/fuzz      clang and libFuzzer
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+
+CXX_FILES = find include src tests -name '*.h' -o -name '*.cc' -o -name '*.hpp'
+VENV = build/venv/.done
+REQUIREMENTS = $(wildcard tests/requirements*.txt)
+CHECK = build/venv/bin/python tests/check.py
+
+all: build-release
+
+run: deps all
+	@exec tests/demo/run.sh
+
+demo: deps all
+	@exec python3 tests/demo/tour.py
+
+# Every test; check.py names the suites and builds what each needs.
+check: $(VENV)
+	@$(CHECK)
+
+lint: $(VENV)
+	@$(CHECK) lint
+
+asan: $(VENV)
+	@$(CHECK) asan
+
+tsan: $(VENV)
+	@$(CHECK) tsan
+
+fuzz: deps-check build-fuzz
+	@set -e; for target in build/fuzz/tests/fuzz/*_fuzz; do \
+	    name=$${target##*/}; corpus=build/fuzz/corpus/$$name; \
+	    mkdir -p $$corpus; echo "== $$name"; \
+	    $$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	        -timeout=5 -rss_limit_mb=2048 \
+	        -artifact_prefix=build/fuzz/ $$corpus \
+	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); \
+	done
+
+bench: deps-bench all
+	python3 tests/bench/bench.py
+
+format:
+	@$(CXX_FILES) | xargs clang-format -i
+
+install: all
+	DESTDIR='$(DESTDIR)' meson install -C build/release --no-rebuild
+
+deps:
+	@contrib/deps.sh run
+
+deps-check:
+	@contrib/deps.sh run check
+
+deps-bench:
+	@contrib/deps.sh run bench
+
+clean:
+	rm -rf build
+
+build/asan/build.ninja: SETUP = -Db_sanitize=address,undefined -Db_lundef=false
+build/tsan/build.ninja: SETUP = -Db_sanitize=thread -Db_lundef=false
+build/fuzz/build.ninja: SETUP = -Db_sanitize=address,undefined \
+	-Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link \
+	-Dcpp_args=-fsanitize=fuzzer-no-link
+build/fuzz/build.ninja: export CC = clang
+build/fuzz/build.ninja: export CXX = clang++
+
+build/%/build.ninja:
+	@command -v meson >/dev/null || \
+	    { echo "meson is missing: run 'make deps' first" >&2; exit 1; }
+	meson setup --prefix='$(PREFIX)' $(SETUP) build/$*
+
+build-asan build-tsan build-fuzz: build-%: build/%/build.ninja
+	ninja -C build/$*
+
+build-release: build/release/build.ninja
+	ninja -C build/release
+	@for name in llm-proxyd llm-proxyd-test; do \
+	    ln -sfn release/src/$$name build/$$name; \
+	done
+
+$(VENV): $(REQUIREMENTS) | deps-check
+	python3 -m venv build/venv
+	build/venv/bin/pip install -q --disable-pip-version-check \
+	    $(addprefix -r ,$(REQUIREMENTS))
+	@touch $@
+
+.PHONY: all run demo check lint asan tsan fuzz bench format install deps \
+	deps-check deps-bench clean build-release build-asan build-tsan build-fuzz
+.PRECIOUS: build/%/build.ninja
+.NOTPARALLEL:

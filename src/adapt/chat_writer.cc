@@ -1,0 +1,263 @@
+// Writes chat.completion and chat.completion.chunk objects. Member order and
+// the members that are there although they are null follow OpenAI's.
+
+#include "chat_writer.h"
+
+#include "llm_proxy/base/ids.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/writer.h"
+
+#include <jansson.h>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr std::string_view kEventEnd = "}\n\n";
+
+void append_int(std::string &out, int64_t value)
+{
+    append_u64(out, value < 0 ? 0 : static_cast<uint64_t>(value));
+}
+
+const char *finish_reason(const ChatLine &line, bool called_tools)
+{
+    if (line.done_reason == "length") {
+        return "length";
+    }
+    const bool stopped = line.done_reason.empty() || line.done_reason == "stop";
+    return stopped && called_tools ? "tool_calls" : "stop";
+}
+
+void append_usage(const ChatLine &line, std::string &out)
+{
+    out += ",\"usage\":{\"prompt_tokens\":";
+    append_int(out, line.prompt_tokens);
+    out += ",\"completion_tokens\":";
+    append_int(out, line.completion_tokens);
+    out += ",\"total_tokens\":";
+    append_int(out, line.prompt_tokens + line.completion_tokens);
+    if (line.cached_tokens >= 0) {
+        out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
+        append_int(out, line.cached_tokens);
+        out += '}';
+    }
+    out += '}';
+}
+
+void set_if_absent(json_t *object, const char *key, json_t *owned)
+{
+    const json::Ptr value(owned);
+    if (json_object_get(object, key) == nullptr) {
+        json_object_set(object, key, value.get());
+    }
+}
+
+// Clients want `bytes` and `top_logprobs` to be there; Ollama leaves them out.
+void complete_logprobs(const json_t *list, bool with_top)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *item = json_array_get(list, i);
+        set_if_absent(item, "bytes", json_null());
+        if (with_top) {
+            set_if_absent(item, "top_logprobs", json_array());
+            complete_logprobs(json_object_get(item, "top_logprobs"), false);
+        }
+    }
+}
+
+void append_logprobs(const json_t *logprobs, std::string &out)
+{
+    out += ",\"logprobs\":";
+    if (logprobs == nullptr) {
+        out += "null";
+        return;
+    }
+    complete_logprobs(logprobs, true);
+    out += "{\"content\":";
+    json::append_dump(out, logprobs);
+    out += ",\"refusal\":null}";
+}
+
+} // namespace
+
+void ChatWriter::begin(std::string_view model, ReasoningField field,
+                       bool stream)
+{
+    json::append_string(model_, model);
+    field_ = field;
+    stream_ = stream;
+    id_ = "chatcmpl-";
+    append_random_hex(id_, 24);
+}
+
+void ChatWriter::set_created(int64_t created_s)
+{
+    head_ = stream_ ? "data: {\"id\":\"" : "{\"id\":\"";
+    head_ += id_;
+    head_ += stream_ ? "\",\"object\":\"chat.completion.chunk\",\"created\":"
+                     : "\",\"object\":\"chat.completion\",\"created\":";
+    append_int(head_, created_s);
+    head_ += ",\"model\":";
+    head_ += model_;
+    head_ += ",\"system_fingerprint\":\"fp_ollama\",\"choices\":[";
+}
+
+void ChatWriter::open_delta(std::string &out)
+{
+    out += head_;
+    out += "{\"index\":0,\"delta\":{";
+    if (first_) {
+        out += "\"role\":\"assistant\",";
+        first_ = false;
+    }
+}
+
+void ChatWriter::close_delta(const json_t *logprobs, const char *finish_reason,
+                             std::string &out)
+{
+    out += '}';
+    append_logprobs(logprobs, out);
+    out += ",\"finish_reason\":";
+    if (finish_reason == nullptr) {
+        out += "null";
+    } else {
+        out += '"';
+        out += finish_reason;
+        out += '"';
+    }
+    out += "}]";
+    out += kEventEnd;
+    events_++;
+}
+
+void ChatWriter::common_chunk(std::string_view content, std::string &out)
+{
+    if (content.empty() && !first_) {
+        return;
+    }
+    open_delta(out);
+    out += "\"content\":\"";
+    out.append(content);
+    out += '"';
+    close_delta(nullptr, nullptr, out);
+}
+
+void ChatWriter::reasoning(std::string_view text, std::string &out) const
+{
+    if (field_ != ReasoningField::ReasoningContent) {
+        out += "\"reasoning\":";
+        json::append_string(out, text);
+    }
+    if (field_ == ReasoningField::Both) {
+        out += ',';
+    }
+    if (field_ != ReasoningField::Reasoning) {
+        out += "\"reasoning_content\":";
+        json::append_string(out, text);
+    }
+}
+
+void ChatWriter::tool_calls(const json_t *calls, bool numbered,
+                            std::string &out)
+{
+    out += "\"tool_calls\":[";
+    for (size_t i = 0; i < json_array_size(calls); i++) {
+        const json_t *call = json_array_get(calls, i);
+        const json_t *function = json::get(call, "function");
+        const json_t *arguments = json::get(function, "arguments");
+        std::string id(json::string_of(json::get(call, "id")));
+        if (id.empty()) {
+            id = "call_";
+            append_random_hex(id, 24);
+        }
+        out += i == 0 ? "{" : ",{";
+        if (numbered) {
+            // Ollama's own numbers may be all 0, or have gaps.
+            out += "\"index\":";
+            append_u64(out, tool_count_);
+            out += ',';
+        }
+        tool_count_++;
+        out += "\"id\":";
+        json::append_string(out, id);
+        out += ",\"type\":\"function\",\"function\":{\"name\":";
+        json::append_string(out, json::string_of(json::get(function, "name")));
+        out += ",\"arguments\":";
+        json::append_string(out, arguments == nullptr ? "{}"
+                                                      : json::dump(arguments));
+        out += "}}";
+    }
+    out += ']';
+}
+
+void ChatWriter::chunks(const ChatLine &line, std::string &out)
+{
+    const bool has_reasoning = !line.thinking.empty();
+    const bool has_rest = !line.content.empty() || line.tool_calls != nullptr;
+    if (!first_ && !has_reasoning && !has_rest && line.logprobs == nullptr) {
+        return;
+    }
+    const json_t *logprobs = line.logprobs;
+    if (has_reasoning) {
+        const bool first = first_;
+        open_delta(out);
+        if (first) {
+            out += "\"content\":\"\",";
+        }
+        reasoning(line.thinking, out);
+        close_delta(logprobs, nullptr, out);
+        logprobs = nullptr;
+        if (!has_rest) {
+            return;
+        }
+    }
+    open_delta(out);
+    out += "\"content\":";
+    json::append_string(out, line.content);
+    if (line.tool_calls != nullptr) {
+        out += ',';
+        tool_calls(line.tool_calls, true, out);
+    }
+    close_delta(logprobs, nullptr, out);
+}
+
+void ChatWriter::end(const ChatLine &line, bool include_usage, std::string &out)
+{
+    open_delta(out);
+    close_delta(nullptr, finish_reason(line, tool_count_ > 0), out);
+    if (include_usage) {
+        out += head_;
+        out += ']';
+        append_usage(line, out);
+        out += kEventEnd;
+        events_++;
+    }
+    out += "data: [DONE]\n\n";
+}
+
+void ChatWriter::completion(const ChatLine &line, std::string &out)
+{
+    out += head_;
+    out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":";
+    json::append_string(out, line.content);
+    if (!line.thinking.empty()) {
+        out += ',';
+        reasoning(line.thinking, out);
+    }
+    if (line.tool_calls != nullptr) {
+        out += ',';
+        tool_calls(line.tool_calls, false, out);
+    }
+    out += '}';
+    append_logprobs(line.logprobs, out);
+    out += ",\"finish_reason\":\"";
+    out += finish_reason(line, line.tool_calls != nullptr);
+    out += "\"}]";
+    append_usage(line, out);
+    out += '}';
+}
+
+} // namespace llmproxy

@@ -1,0 +1,80 @@
+// The parts of request and reply heads that do not depend on the backend's
+// wire: what a backend is told about a request, and which replies are refused
+// before their body is looked at.
+
+#include "head.h"
+
+#include "llm_proxy/base/strings.h"
+
+#include <utility>
+
+namespace llmproxy
+{
+
+std::vector<std::string> request_headers(const ClientRequest &request,
+                                         std::string_view accept)
+{
+    std::vector<std::string> out;
+    out.emplace_back("Content-Type: application/json");
+    out.emplace_back("Accept: ").append(accept);
+    out.emplace_back("X-Request-Id: ").append(request.request_id);
+    // Never the client's own Authorization: that token is ours.
+    if (!request.backend.api_key.empty()) {
+        out.emplace_back("Authorization: Bearer ")
+            .append(request.backend.api_key);
+    }
+    return out;
+}
+
+bool has_media_type(const ReplyHead &head, std::string_view type)
+{
+    const std::string_view *value = head.find("Content-Type");
+    return value != nullptr &&
+           iequals(trim(value->substr(0, value->find(';'))), type);
+}
+
+const char *unusable_reply(const ReplyHead &head)
+{
+    if (head.status < 200 || head.status > 203) {
+        return head.status >= 300 && head.status < 400
+                   ? "The backend answered with a redirect, which is never "
+                     "followed; check its base URL."
+                   : "The backend answered with a status that has no use "
+                     "here.";
+    }
+    // None was asked for, and none is ever decoded.
+    for (const Field &field : head.fields) {
+        if (iequals(field.name, "Content-Encoding") &&
+            !iequals(field.value, "identity")) {
+            return "The backend compressed its answer without being asked to.";
+        }
+        if (iequals(field.name, "Transfer-Encoding") &&
+            !iequals(field.value, "chunked")) {
+            return "The backend answered in an unknown transfer coding.";
+        }
+    }
+    return nullptr;
+}
+
+int reply_retry_after(const ReplyHead &head)
+{
+    constexpr uint64_t kDay = 86400;
+    const std::string_view *value = head.find("Retry-After");
+    uint64_t seconds = 0;
+    if (value == nullptr || !parse_u64(*value, seconds)) {
+        return 0;
+    }
+    return static_cast<int>(seconds < kDay ? seconds : kDay);
+}
+
+bool refuse(ApiError &err, ApiErrorKind kind, std::string message,
+            std::string param)
+{
+    err = ApiError();
+    err.kind = kind;
+    err.message = std::move(message);
+    err.param = std::move(param);
+    return false;
+}
+
+} // namespace llmproxy

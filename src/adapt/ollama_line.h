@@ -1,0 +1,45 @@
+#ifndef LLM_PROXY_SRC_ADAPT_OLLAMA_LINE_H
+#define LLM_PROXY_SRC_ADAPT_OLLAMA_LINE_H
+
+#include "llm_proxy/http/api_error.h"
+#include "llm_proxy/json/value.h"
+
+#include <cstdint>
+#include <string_view>
+
+namespace llmproxy
+{
+
+// One object of /api/chat's answer. The views live as long as `root`.
+struct ChatLine {
+    json::Ptr root;
+    std::string_view created_at;
+    std::string_view content;
+    std::string_view thinking;
+    json_t *tool_calls = nullptr; // an array that is not empty, or nullptr
+    json_t *logprobs = nullptr;   // the same
+    bool done = false;
+    std::string_view done_reason;
+    int64_t prompt_tokens = 0; // Ollama leaves counts of 0 out
+    int64_t completion_tokens = 0;
+    int64_t cached_tokens = -1; // -1 = not said
+};
+
+// False if the line ends the exchange: no JSON, an error, or no answer at all.
+[[nodiscard]] bool read_chat_line(std::string_view text, ChatLine &out,
+                                  ApiError &err);
+
+// The line that makes up nearly all of a stream, found without a tree:
+// {"model":M,"created_at":T,"message":{"role":"assistant","content":C},
+// "done":false}. The views are of the line itself.
+struct CommonLine {
+    std::string_view created_at;
+    std::string_view content; // still escaped, as it stands between its quotes
+};
+
+// False for any other line, and for one that jansson might not accept.
+bool read_common_line(std::string_view line, CommonLine &out);
+
+} // namespace llmproxy
+
+#endif

@@ -1,0 +1,252 @@
+#ifndef LLM_PROXY_SRC_CONFIG_SETTING_TABLE_H
+#define LLM_PROXY_SRC_CONFIG_SETTING_TABLE_H
+
+#include <string_view>
+#include <vector>
+
+#include "setting_readers.h"
+
+// The table of settings. A new setting is one row here, one paragraph in
+// llm-proxy.conf(5) and one line in each sample file.
+namespace llmproxy
+{
+
+inline Setting with_reader(const SettingRow &row, Reader read)
+{
+    Setting s;
+    s.row = row;
+    s.read = read;
+    return s;
+}
+
+inline Setting duration(const SettingRow &row, int64_t Config::*field,
+                        const char *low = "1ms")
+{
+    Setting s = with_reader(row, read_duration);
+    s.duration = field;
+    s.low = low;
+    s.high = "24h";
+    return s;
+}
+
+inline Setting size(const SettingRow &row, uint64_t Config::*field,
+                    const char *low, const char *high)
+{
+    Setting s = with_reader(row, read_size);
+    s.count = field;
+    s.low = low;
+    s.high = high;
+    return s;
+}
+
+inline Setting count(const SettingRow &row, Reader read,
+                     uint64_t Config::*field, const char *low, const char *high)
+{
+    Setting s = with_reader(row, read);
+    s.count = field;
+    s.low = low;
+    s.high = high;
+    return s;
+}
+
+inline Setting choice(const SettingRow &row, const char *words,
+                      void (*choose)(Config &, size_t))
+{
+    Setting s = with_reader(row, read_choice);
+    s.words = words;
+    s.choose = choose;
+    return s;
+}
+
+inline Setting text(const SettingRow &row, std::string Config::*field)
+{
+    Setting s = with_reader(row, read_text);
+    s.text = field;
+    return s;
+}
+
+inline Setting of_backend(const SettingRow &row, Reader read,
+                          BackendKind backend)
+{
+    Setting s = with_reader(row, read);
+    s.backend = backend;
+    return s;
+}
+
+constexpr bool kPlain = false;
+constexpr bool kSecret = true;
+constexpr bool kRestart = false;
+constexpr bool kReload = true;
+
+// What says where to listen and whom to serve.
+inline std::vector<Setting> front_rows()
+{
+    return {
+        with_reader({"LISTEN", "", kPlain, kRestart,
+                     "addresses to listen on, instead of HOST and PORT"},
+                    read_listen),
+        with_reader(
+            {"HOST", "127.0.0.1", kPlain, kRestart, "address to listen on"},
+            read_host),
+        count({"PORT", "8080", kPlain, kRestart, "port to listen on"},
+              read_port, nullptr, "0", "65535"),
+        with_reader({"TOKENS_FILE", "", kPlain, kReload,
+                     "file with the JSON list of tokens"},
+                    read_later),
+        with_reader({"TOKENS_JSON", "", kSecret, kReload,
+                     "the JSON list of tokens itself"},
+                    read_later),
+        with_reader({"RATE_LIMIT_STORE", "memory", kPlain, kRestart,
+                     "where the counters of the limits live"},
+                    read_store),
+        with_reader({"TRUSTED_PROXIES", "", kPlain, kReload,
+                     "addresses of the web servers in front"},
+                    read_trusted_proxies),
+        with_reader({"ENDPOINTS", "", kPlain, kReload,
+                     "further endpoints to pass through, or all"},
+                    read_endpoints),
+    };
+}
+
+// What says how to speak to the backends.
+inline std::vector<Setting> backend_rows()
+{
+    return {
+        choice({"DEFAULT_BACKEND", "ollama", kPlain, kReload,
+                "backend of a model name without a prefix"},
+               "ollama|vllm",
+               [](Config &c, size_t i) {
+                   c.default_backend = static_cast<BackendKind>(i);
+               }),
+        of_backend({"OLLAMA_BASE_URL", "http://127.0.0.1:11434", kPlain,
+                    kReload, "where Ollama answers"},
+                   read_base_url, BackendKind::Ollama),
+        of_backend({"OLLAMA_API_KEY", "", kSecret, kReload,
+                    "key that Ollama (or a server before it) asks for"},
+                   read_api_key, BackendKind::Ollama),
+        of_backend({"OLLAMA_CA_FILE", "", kPlain, kReload,
+                    "certificates to check an https Ollama against"},
+                   read_ca_file, BackendKind::Ollama),
+        choice({"OLLAMA_TRUNCATE", "0", kPlain, kReload,
+                "1: Ollama shortens prompts that are too long"},
+               "0|1", [](Config &c, size_t i) { c.ollama_truncate = i == 1; }),
+        of_backend({"VLLM_BASE_URL", "http://127.0.0.1:8000", kPlain, kReload,
+                    "where vLLM, or a server like it, answers"},
+                   read_base_url, BackendKind::Vllm),
+        of_backend(
+            {"VLLM_API_KEY", "", kSecret, kReload, "key that vLLM asks for"},
+            read_api_key, BackendKind::Vllm),
+        of_backend({"VLLM_CA_FILE", "", kPlain, kReload,
+                    "certificates to check an https vLLM against"},
+                   read_ca_file, BackendKind::Vllm),
+        choice({"REASONING_FIELD", "reasoning", kPlain, kReload,
+                "name of a model's reasoning in answers"},
+               "reasoning|reasoning_content|both",
+               [](Config &c, size_t i) {
+                   c.reasoning_field = static_cast<ReasoningField>(i);
+               }),
+        count({"BACKEND_MAX_INFLIGHT", "0", kPlain, kReload,
+               "requests at a time to each backend, 0 = unlimited"},
+              read_max_inflight, nullptr, "0", "1000000"),
+        count({"QUEUE_SIZE", "1024", kPlain, kReload,
+               "requests that may wait for one backend"},
+              read_count, &Config::queue_size, "0", "1000000"),
+        duration({"QUEUE_TIMEOUT", "30s", kPlain, kReload,
+                  "longest wait in that queue"},
+                 &Config::queue_timeout_ms),
+        duration({"CONNECT_TIMEOUT", "2s", kPlain, kReload,
+                  "to connect to a backend"},
+                 &Config::connect_timeout_ms),
+        duration({"FIRST_BYTE_TIMEOUT", "600s", kPlain, kReload,
+                  "for a backend to begin its answer"},
+                 &Config::first_byte_timeout_ms),
+        duration({"STREAM_IDLE_TIMEOUT", "300s", kPlain, kReload,
+                  "longest silence of a backend within an answer"},
+                 &Config::stream_idle_timeout_ms),
+    };
+}
+
+// What bounds clients and the process, and where it logs.
+inline std::vector<Setting> process_rows()
+{
+    return {
+        count({"WORKERS", "", kPlain, kRestart,
+               "threads; by default one per core, at most 4"},
+              read_count, &Config::workers, "1", "64"),
+        count({"MAX_CONNECTIONS", "10000", kPlain, kReload,
+               "clients connected at a time"},
+              read_count, &Config::max_connections, "1", "1000000"),
+        size({"MAX_BODY_BYTES", "20m", kPlain, kReload, "largest request body"},
+             &Config::max_body_bytes, "1", "1g"),
+        size({"MAX_BUFFERED_BYTES", "256m", kPlain, kReload,
+              "bytes of all connections held in memory"},
+             &Config::max_buffered_bytes, "1", "1024g"),
+        duration({"HEAD_TIMEOUT", "10s", kPlain, kReload,
+                  "for a client to send a request's head"},
+                 &Config::head_timeout_ms),
+        duration({"BODY_TIMEOUT", "30s", kPlain, kReload,
+                  "longest silence of a client within a request's body"},
+                 &Config::body_timeout_ms),
+        duration({"KEEPALIVE_TIMEOUT", "75s", kPlain, kReload,
+                  "for an idle client's connection"},
+                 &Config::keepalive_timeout_ms),
+        duration({"WRITE_TIMEOUT", "60s", kPlain, kReload,
+                  "for a client that takes nothing of its answer"},
+                 &Config::write_timeout_ms),
+        duration({"SSE_KEEPALIVE", "15s", kPlain, kReload,
+                  "silence after which a stream gets a comment, 0 = never"},
+                 &Config::sse_keepalive_ms, "0"),
+        duration({"DRAIN_DELAY", "0", kPlain, kReload,
+                  "from SIGTERM to the end of accepting"},
+                 &Config::drain_delay_ms, "0"),
+        duration({"DRAIN_TIMEOUT", "60s", kPlain, kReload,
+                  "for running requests to end after SIGTERM"},
+                 &Config::drain_timeout_ms),
+        choice({"LOG_LEVEL", "notice", kPlain, kReload,
+                "least important message to log"},
+               "error|warning|notice|info|debug",
+               [](Config &c, size_t i) {
+                   c.log_level = static_cast<LogLevel>(i);
+               }),
+        choice({"LOG_FORMAT", "text", kPlain, kReload, "form of log lines"},
+               "text|json",
+               [](Config &c, size_t i) {
+                   c.log_format = static_cast<LogFormat>(i);
+               }),
+        text({"LOG_FILE", "", kPlain, kReload,
+              "file for the error log instead of standard error"},
+             &Config::log_file),
+        text({"ACCESS_LOG", "", kPlain, kReload,
+              "file for the access log, - = standard error"},
+             &Config::access_log),
+    };
+}
+
+inline const std::vector<Setting> &table()
+{
+    static const std::vector<Setting> rows = [] {
+        std::vector<Setting> all = front_rows();
+        for (const Setting &s : backend_rows()) {
+            all.push_back(s);
+        }
+        for (const Setting &s : process_rows()) {
+            all.push_back(s);
+        }
+        return all;
+    }();
+    return rows;
+}
+
+// The row of that name, or the number of rows.
+inline size_t row_index(std::string_view name)
+{
+    size_t i = 0;
+    while (i < table().size() && name != table()[i].row.name) {
+        i++;
+    }
+    return i;
+}
+
+} // namespace llmproxy
+
+#endif

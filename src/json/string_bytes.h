@@ -1,0 +1,115 @@
+#ifndef LLM_PROXY_SRC_JSON_STRING_BYTES_H
+#define LLM_PROXY_SRC_JSON_STRING_BYTES_H
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "utf8.h"
+
+// What single bytes, and runs of them inside a string, are to JSON.
+namespace llmproxy::json
+{
+
+inline bool is_blank(unsigned char byte)
+{
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
+inline bool is_digit(unsigned char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+// A string's byte that is neither its end, an escape, a control byte nor
+// part of a longer UTF-8 sequence.
+inline bool is_plain(unsigned char byte)
+{
+    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
+
+// True if any of the eight bytes is not plain. A borrow can only mark a byte
+// above a marked one, so the answer is exact.
+inline bool has_special(uint64_t word)
+{
+    constexpr uint64_t kOnes = 0x0101010101010101;
+    const uint64_t quote = word ^ (kOnes * '"');
+    const uint64_t slash = word ^ (kOnes * '\\');
+    const uint64_t marks = word | (word - kOnes * 0x20) |
+                           ((quote - kOnes) & ~quote) |
+                           ((slash - kOnes) & ~slash);
+    return (marks & (kOnes * 0x80)) != 0;
+}
+
+// How many bytes at the front of `text` are a string's content as they
+// stand. Stops at anything that needs a look, and at a UTF-8 sequence that
+// the piece does not hold whole.
+inline size_t content_length(std::string_view text)
+{
+    const char *at = text.data();
+    const char *end = at + text.size();
+    while (at != end) {
+        while (end - at >= 8) {
+            uint64_t word = 0;
+            memcpy(&word, at, sizeof word);
+            if (has_special(word)) {
+                break;
+            }
+            at += sizeof word;
+        }
+        while (at != end && is_plain(static_cast<unsigned char>(*at))) {
+            at++;
+        }
+        if (at == end || static_cast<unsigned char>(*at) < 0x80) {
+            break;
+        }
+        const size_t length = utf8_length(at, static_cast<size_t>(end - at));
+        if (length == 0) {
+            break;
+        }
+        at += length;
+    }
+    return static_cast<size_t>(at - text.data());
+}
+
+inline bool hex_value(unsigned char byte, uint32_t &out)
+{
+    const unsigned char lower = byte | 0x20;
+    if (is_digit(byte)) {
+        out = byte - static_cast<uint32_t>('0');
+        return true;
+    }
+    if (lower >= 'a' && lower <= 'f') {
+        out = lower - static_cast<uint32_t>('a') + 10;
+        return true;
+    }
+    return false;
+}
+
+// The byte an escape of one letter stands for; 0 if there is none such.
+inline unsigned char escaped_byte(unsigned char letter)
+{
+    switch (letter) {
+    case '"':
+    case '\\':
+    case '/':
+        return letter;
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    default:
+        return 0;
+    }
+}
+
+} // namespace llmproxy::json
+
+#endif

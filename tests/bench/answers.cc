@@ -1,0 +1,128 @@
+// Renders the benchmark backend's answers. Knows what the bytes look like and
+// nothing about who asks for them.
+
+#include "answers.h"
+
+#include <cstdio>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+std::string whole(std::string_view status, std::string_view body)
+{
+    std::string answer = "HTTP/1.1 ";
+    answer.append(status);
+    answer += "\r\ndate: Tue, 24 Nov 2026 12:00:00 GMT\r\nserver: uvicorn\r\n"
+              "content-length: " +
+              std::to_string(body.size()) +
+              "\r\ncontent-type: application/json\r\n\r\n";
+    answer.append(body);
+    return answer;
+}
+
+std::string stream_head(std::string_view type)
+{
+    std::string head = "HTTP/1.1 200 OK\r\n"
+                       "date: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
+                       "server: uvicorn\r\ncontent-type: ";
+    head.append(type);
+    head += "\r\ntransfer-encoding: chunked\r\n\r\n";
+    return head;
+}
+
+std::string chunk(std::string_view data)
+{
+    char size[24];
+    snprintf(size, sizeof(size), "%zx\r\n", data.size());
+    std::string framed = size;
+    framed.append(data);
+    framed += "\r\n";
+    return framed;
+}
+
+std::string vllm_event(std::string_view delta, std::string_view finish)
+{
+    std::string event =
+        "data: {\"id\":\"chatcmpl-5f0c8f3f6f0e4a6c9d0b2a\",\"object\":"
+        "\"chat.completion.chunk\",\"created\":1795521600,\"model\":\"bench\","
+        "\"choices\":[{\"index\":0,\"delta\":{";
+    event.append(delta);
+    event += "},\"finish_reason\":";
+    event.append(finish);
+    event += "}]}\n\n";
+    return event;
+}
+
+std::string ollama_line(std::string_view content, std::string_view rest)
+{
+    std::string line = "{\"model\":\"bench\",\"created_at\":"
+                       "\"2026-11-24T12:00:00.123456789Z\",\"message\":"
+                       "{\"role\":\"assistant\",\"content\":\"";
+    line.append(content);
+    line += "\"},";
+    line.append(rest);
+    line += "}\n";
+    return line;
+}
+
+constexpr std::string_view kWord = "\"content\":\" about this\"";
+constexpr std::string_view kOllamaEnd =
+    "\"done_reason\":\"stop\",\"done\":true,\"total_duration\":174560334,"
+    "\"load_duration\":101397084,\"prompt_eval_count\":42,"
+    "\"prompt_eval_duration\":13074791,\"eval_count\":200,"
+    "\"eval_duration\":52479709";
+// About 300 bytes, so that a whole answer is about 600.
+constexpr std::string_view kText =
+    "A reverse proxy takes a request from a client, hands it to the server "
+    "that can answer it, and returns the answer as if it were its own. What "
+    "it adds on the way is control: who may ask, how often, and which of "
+    "several servers is asked. The good ones are not noticed at all, until "
+    "they are gone.";
+
+} // namespace
+
+Answers::Answers(uint64_t pieces)
+{
+    std::string text(kText);
+    vllm_chat =
+        whole("200 OK",
+              "{\"id\":\"chatcmpl-5f0c8f3f6f0e4a6c9d0b2a\",\"object\":"
+              "\"chat.completion\",\"created\":1795521600,\"model\":\"bench\","
+              "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
+              "\"content\":\"" +
+                  text +
+                  "\",\"tool_calls\":[]},\"logprobs\":null,"
+                  "\"finish_reason\":\"stop\",\"stop_reason\":null}],"
+                  "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":112,"
+                  "\"completion_tokens\":70}}");
+    ollama_chat = whole("200 OK", ollama_line(text, kOllamaEnd));
+    vllm_models =
+        whole("200 OK", "{\"object\":\"list\",\"data\":[{\"id\":\"bench\","
+                        "\"object\":\"model\",\"created\":1795521600,"
+                        "\"owned_by\":\"vllm\"}]}");
+    ollama_models = whole(
+        "200 OK", "{\"models\":[{\"name\":\"bench:latest\",\"model\":"
+                  "\"bench:latest\",\"modified_at\":"
+                  "\"2026-11-24T12:00:00.123456789Z\",\"size\":2019393189}]}");
+    not_found = whole("404 Not Found", "{\"detail\":\"Not Found\"}");
+
+    paced_head = stream_head("text/event-stream; charset=utf-8");
+    paced_piece = chunk(vllm_event(kWord, "null"));
+    paced_end = chunk(vllm_event("", "\"stop\"")) + chunk("data: [DONE]\n\n") +
+                "0\r\n\r\n";
+
+    vllm_burst = paced_head;
+    ollama_burst = stream_head("application/x-ndjson");
+    std::string line = chunk(ollama_line(" about this", "\"done\":false"));
+    for (uint64_t i = 1; i < pieces; i++) {
+        vllm_burst += paced_piece;
+        ollama_burst += line;
+    }
+    vllm_burst += paced_end;
+    ollama_burst += chunk(ollama_line("", kOllamaEnd)) + "0\r\n\r\n";
+}
+
+} // namespace llmproxy

@@ -1,0 +1,34 @@
+#ifndef LLM_PROXY_TESTS_BENCH_WIRE_H
+#define LLM_PROXY_TESTS_BENCH_WIRE_H
+
+#include <cstdint>
+#include <string_view>
+
+// What the two ends of the benchmark have in common.
+namespace llmproxy
+{
+
+// Both ends are tools: whatever is not as expected ends them with a sentence
+// on stderr and status 1, so that no wrong number is ever printed.
+[[noreturn]] void die(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+int64_t now_ns();
+
+// The value of a field of `head` (start line included), trimmed; empty when
+// absent.
+std::string_view header_value(std::string_view head, std::string_view name);
+
+// Content-Length of `head`; `absent` where there is none.
+uint64_t content_length(std::string_view head, uint64_t absent);
+
+// The number that an option was given, within its bounds.
+uint64_t option_number(const char *option, const char *text, uint64_t least,
+                       uint64_t most);
+
+// Registers `fd` with the epoll instance, or changes what is waited for.
+void watch(int epoll, int operation, int fd, uint32_t events);
+
+} // namespace llmproxy
+
+#endif

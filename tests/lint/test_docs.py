@@ -1,0 +1,102 @@
+"""The program, its manual pages and the sample settings say the same."""
+
+import os
+import re
+
+import pytest
+from tools import BUILD, ROOT, files, need, read, run
+
+DAEMON = os.path.join(BUILD, "src", "llm-proxyd")
+PAGES = files(["man"], tuple(f".{section}" for section in range(1, 9)))
+SCRIPTS = files(["contrib", "tests", "nginx"], ".sh") + [".ci/run"]
+
+
+def dumped_settings():
+    env = {"PATH": os.environ["PATH"], "TOKENS_JSON":
+           '[{"token":"lint-key-123","label":"lint"}]'}
+    status, text = run([DAEMON, "-T"], env=env)
+    assert status == 0, text
+    names = re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", text, re.M)
+    assert len(names) > 20, text
+    return set(names)
+
+
+def page_settings():
+    return set(re.findall(r"^\.It (?:Cm|Ic|Ev|Va) ([A-Z][A-Z0-9_]+)\b",
+                          read("man/llm-proxy.conf.5"), re.M))
+
+
+def sample_settings(path):
+    return set(re.findall(r"^#? ?([A-Z][A-Z0-9_]+)=", read(path), re.M))
+
+
+def test_the_settings_page_names_what_the_daemon_knows():
+    assert page_settings() == dumped_settings()
+
+
+@pytest.mark.parametrize("path", [".env.example", "contrib/llm-proxy.conf"])
+def test_the_samples_name_what_the_daemon_knows(path):
+    assert sample_settings(path) == dumped_settings()
+
+
+def page_options(page):
+    """Every option the page lists, short and long."""
+    text = read(page)
+    short = re.findall(r"^\.It Fl (\w)\b", text, re.M)
+    long = re.findall(r"^\.It Fl.*?\bFl -([a-z-]+)", text, re.M)
+    return {"-" + name for name in short} | {"--" + name for name in long}
+
+
+def test_the_manual_names_the_options_of_help():
+    status, text = run([DAEMON, "--help"])
+    assert status == 0, text
+    options = re.findall(r"(?<![\w-])(-\w|--[a-z][a-z-]+)(?![\w-])", text)
+    assert set(options) == page_options("man/llm-proxyd.8")
+
+
+def test_the_version_is_one():
+    version = re.search(r"version: '([^']+)'", read("meson.build"))[1]
+    status, text = run([DAEMON, "-V"])
+    assert status == 0 and f"llm-proxyd {version}" in text
+    assert re.search(r"^llm-proxy (\S+)", read("CHANGES.md"),
+                     re.M)[1] == version
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mandoc(page):
+    status, text = run([need("mandoc"), "-Tlint", "-Wwarning", page])
+    assert status == 0, text
+
+
+def test_the_pages_are_there():
+    assert PAGES == ["man/llm-proxy.conf.5", "man/llm-proxyd.8"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_shellcheck(script):
+    status, text = run([need("shellcheck"), script])
+    assert status == 0, text
+
+
+def test_the_nginx_example_is_valid(tmp_path):
+    need("nginx")
+    block = re.search(r"^```nginx\n(.*?)^```", read("README.md"),
+                      re.M | re.S)[1]
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
+                    "http { access_log off;\n"
+                    + block.replace("listen 80;", "listen 127.0.0.1:8089;")
+                    + "}\n")
+    status, text = run(["nginx", "-t", "-p", str(tmp_path), "-c", str(conf)])
+    assert status == 0, text
+
+
+def test_no_page_points_nowhere():
+    """Every file that README and HACKING name exists."""
+    missing = []
+    for page in ("README.md", "contrib/HACKING.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", read(page)):
+            path = os.path.join(ROOT, os.path.dirname(page), target)
+            if not os.path.exists(path):
+                missing.append(f"{page}: {target}")
+    assert missing == []

@@ -1,0 +1,104 @@
+// config/route: which backend a model name goes to, and what is left of it.
+
+#include "llm_proxy/config/route.h"
+
+#include "cmocka.hpp"
+
+using namespace llmproxy;
+
+static Config config_with_default(BackendKind kind)
+{
+    Config config;
+    config.backends[0].name = "ollama";
+    config.backends[1].kind = BackendKind::Vllm;
+    config.backends[1].name = "vllm";
+    config.default_backend = kind;
+    return config;
+}
+
+static void only_a_backends_prefix_is_taken_off(void **)
+{
+    static const struct {
+        const char *sent;
+        const char *backend; // with vllm as default
+        const char *model;
+    } table[] = {
+        {"ollama:llama3.2:3b", "ollama", "llama3.2:3b"},
+        {"ollama:hf.co/bartowski/Qwen3-8B-GGUF:Q4_K_M", "ollama",
+         "hf.co/bartowski/Qwen3-8B-GGUF:Q4_K_M"},
+        {"ollama:registry.lan:5000/team/bot:v2", "ollama",
+         "registry.lan:5000/team/bot:v2"},
+        {"ollama:ollama:7b", "ollama", "ollama:7b"},
+        {"vllm:qwen3", "vllm", "qwen3"},
+        {"vllm:ollama:x", "vllm", "ollama:x"},
+        {"llama3.2", "vllm", "llama3.2"},
+        {"llama3.2:3b", "vllm", "llama3.2:3b"},
+        {"Ollama:x", "vllm", "Ollama:x"},
+        {"ollama", "vllm", "ollama"},
+        {"ollamas:x", "vllm", "ollamas:x"},
+        {"openai:gpt", "vllm", "openai:gpt"},
+        {":x", "vllm", ":x"},
+        {"  ollama:a b  ", "ollama", "a b"},
+        {"m\xc3\xa9", "vllm", "m\xc3\xa9"},
+    };
+    const Config config = config_with_default(BackendKind::Vllm);
+    for (const auto &row : table) {
+        const std::string sent = row.sent;
+        Route route;
+        Error err;
+        assert_true(route_model(config, sent, route, err));
+        assert_string_equal(route.backend->name, row.backend);
+        assert_string_equal(std::string(route.model).c_str(), row.model);
+        assert_string_equal(
+            sent.substr(route.removed_front, route.model.size()).c_str(),
+            row.model);
+    }
+}
+
+static void the_default_backend_is_a_setting(void **)
+{
+    const Config config = config_with_default(BackendKind::Ollama);
+    Route route;
+    Error err;
+    assert_true(route_model(config, "m", route, err));
+    assert_string_equal(route.backend->name, "ollama");
+    assert_int_equal(route.removed_front, 0);
+}
+
+static void refuses_names_no_backend_could_mean(void **)
+{
+    static const struct {
+        std::string sent;
+        const char *message;
+    } table[] = {
+        {"", "You must provide a model."},
+        {"   ", "You must provide a model."},
+        {"ollama:", "You must provide a model."},
+        {" vllm: ", "You must provide a model."},
+        {"a\nb", "The model name holds a control character."},
+        {"ollama:a\x7f", "The model name holds a control character."},
+        {std::string("a\0b", 3), "The model name holds a control character."},
+        {std::string(513, 'm'), "The model name is longer than 512 bytes."},
+    };
+    const Config config = config_with_default(BackendKind::Ollama);
+    for (const auto &row : table) {
+        Route route;
+        Error err;
+        assert_false(route_model(config, row.sent, route, err));
+        assert_string_equal(err.message.c_str(), row.message);
+        assert_null(route.backend);
+    }
+    Route route;
+    Error err;
+    assert_true(route_model(config, std::string(512, 'm'), route, err));
+}
+
+int main()
+{
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(only_a_backends_prefix_is_taken_off),
+        cmocka_unit_test(the_default_backend_is_a_setting),
+        cmocka_unit_test(refuses_names_no_backend_could_mean),
+    };
+    return cmocka_run_group_tests_name("route", tests, nullptr, nullptr);
+}
