@@ -86,10 +86,10 @@ constexpr Row kRows[] = {
      "Content-Encoding is not supported: send the body uncompressed."},
     {ApiErrorKind::BadHttp, 400, kInvalid, "malformed_http", nullptr,
      0, true, nullptr, "The request is not valid HTTP/1.1."},
-    {ApiErrorKind::UnsupportedTransferCoding, 501, kInvalid,
-     "unsupported_transfer_coding", nullptr, 0, true, nullptr,
+    {ApiErrorKind::UnsupportedTransferCoding, 501, kServer,
+     "not_implemented", nullptr, 0, true, nullptr,
      "The only transfer coding that is supported is chunked."},
-    {ApiErrorKind::HttpVersion, 505, kInvalid, "unsupported_http_version",
+    {ApiErrorKind::HttpVersion, 505, kServer, "unsupported_http_version",
      nullptr, 0, true, nullptr, "Only HTTP/1.1 and HTTP/1.0 are supported."},
     {ApiErrorKind::UriTooLong, 414, kInvalid, "uri_too_long", nullptr,
      0, true, nullptr, "The request target is too long."},
@@ -182,7 +182,10 @@ const char *api_error_code(const ApiError &error)
     return row_of(error.kind).code;
 }
 
-bool api_error_closes(ApiErrorKind kind) { return row_of(kind).closes; }
+bool api_error_closes(ApiErrorKind kind)
+{
+    return row_of(kind).closes;
+}
 
 const char *api_error_challenge(ApiErrorKind kind)
 {
@@ -199,8 +202,7 @@ std::string api_error_body(const ApiError &error)
     out += ",\"type\":";
     append_or_null(out, row.type);
     out += ",\"param\":";
-    append_or_null(out,
-                   error.param.empty() ? row.param : error.param.c_str());
+    append_or_null(out, error.param.empty() ? row.param : error.param.c_str());
     out += ",\"code\":";
     append_or_null(out, row.code);
     out += "}}";

@@ -1,12 +1,10 @@
-// The judge in front of the HTTP parser: a header block that passes here means
-// the same to every recipient that follows RFC 9112.
+// Judges a header block by rules of our own before llhttp sees it. One table
+// look-up a byte finds what may not be there; the few fields that decide about
+// framing, keep-alive and credentials are picked out on the way.
 #include "llm_proxy/http/header_lint.h"
 
 #include "llm_proxy/base/strings.h"
-
-#include <cstring>
-#include <utility>
-#include <vector>
+#include "llm_proxy/http/url.h"
 
 #include "chars.h"
 
@@ -16,19 +14,7 @@ namespace llmproxy
 namespace
 {
 
-bool is_host(std::string_view text)
-{
-    for (const char c : text) {
-        const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                           (c >= 'A' && c <= 'Z');
-        if (!alnum && c != '.' && c != '-' && c != '_' && c != '~') {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool refuse(HttpFault &fault, int status, const char *rule, const char *message)
+bool fail(HttpFault &fault, int status, const char *rule, const char *message)
 {
     fault.status = status;
     fault.rule = rule;
@@ -36,93 +22,111 @@ bool refuse(HttpFault &fault, int status, const char *rule, const char *message)
     return false;
 }
 
-bool valid_port(std::string_view port)
+// Takes the next line, without its CRLF, off the front of `block`. A CR in
+// the line is left to the check of its characters: no class has it.
+bool take_line(std::string_view &block, std::string_view &line,
+               HttpFault &fault)
 {
-    uint64_t value = 0;
-    return port.size() <= 5 && parse_u64(port, value) && value <= 65535;
+    const size_t end = block.find('\n');
+    if (end == std::string_view::npos) {
+        return fail(fault, 400, "L1", "The header block has no end.");
+    }
+    if (end == 0 || block[end - 1] != '\r') {
+        return fail(fault, 400, "L1", "A line ends with LF without a CR.");
+    }
+    line = block.substr(0, end - 1);
+    block.remove_prefix(end + 1);
+    return true;
 }
 
-// host[:port], host may be empty (RFC 9110 7.2 allows an empty Host).
-bool valid_authority(std::string_view text)
+bool parse_method(std::string_view name, Method &method)
 {
-    if (text.size() > 255) {
-        return false;
-    }
-    size_t host_end = text.find(':');
-    if (starts_with(text, "[")) {
-        const size_t close = text.find(']');
-        if (close == std::string_view::npos) {
-            return false;
-        }
-        for (const char c : text.substr(1, close - 1)) {
-            const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
-                             (c >= 'A' && c <= 'F');
-            if (!hex && c != ':' && c != '.') {
-                return false;
-            }
-        }
-        if (close + 1 < text.size() && text[close + 1] != ':') {
-            return false;
-        }
-        host_end = close + 1 < text.size() ? close + 1 : std::string_view::npos;
-    } else if (!is_host(text.substr(0, host_end))) {
-        return false;
-    }
-    return host_end == std::string_view::npos || host_end + 1 == text.size() ||
-           valid_port(text.substr(host_end + 1));
-}
-
-bool find_method(std::string_view text, Method &out)
-{
-    static const Method methods[] = {
+    static constexpr Method methods[] = {
         Method::Get,    Method::Head,    Method::Post,  Method::Put,
         Method::Delete, Method::Options, Method::Patch, Method::Trace};
-    for (const Method method : methods) {
-        if (text == method_name(method)) {
-            out = method;
+    for (const Method known : methods) {
+        if (name == method_name(known)) {
+            method = known;
             return true;
         }
     }
     return false;
 }
 
+bool lint_method(std::string_view name, Method &method, HttpFault &fault)
+{
+    if (parse_method(name, method)) {
+        return true;
+    }
+    if (!is_token(name)) {
+        return fail(fault, 400, "L2", "The method is not a token.");
+    }
+    if (name == "CONNECT" || name == "PRI") {
+        return fail(fault, 400, "L9", "CONNECT and HTTP/2 are not supported.");
+    }
+    return fail(fault, 501, "L9", "The method is not known.");
+}
+
+bool lint_version(std::string_view version, int &minor, HttpFault &fault)
+{
+    if (version == "HTTP/1.1" || version == "HTTP/1.0") {
+        minor = version.back() - '0';
+        return true;
+    }
+    const bool other = version.size() == 8 && starts_with(version, "HTTP/") &&
+                       version[5] >= '0' && version[5] <= '9' &&
+                       version[6] == '.' && version[7] >= '0' &&
+                       version[7] <= '9';
+    if (other) {
+        return fail(fault, 505, "L2", "Only HTTP/1.1 and HTTP/1.0 are spoken.");
+    }
+    return fail(fault, 400, "L2",
+                "The request line does not end with an HTTP version.");
+}
+
+// The part of an absolute-form target behind its authority. The authority
+// decides nothing: Host does not either.
+bool take_authority(std::string_view target, std::string_view &path,
+                    HttpFault &fault)
+{
+    const size_t mark = target.find("://");
+    const std::string_view scheme =
+        mark == std::string_view::npos ? "" : target.substr(0, mark);
+    if (!iequals(scheme, "http") && !iequals(scheme, "https")) {
+        return fail(fault, 400, "L9",
+                    "The target is neither a path nor an http URL.");
+    }
+    const std::string_view rest = target.substr(mark + 3);
+    const size_t end = rest.find_first_of("/?");
+    if (!valid_host_port(rest.substr(0, end))) {
+        return fail(fault, 400, "L9",
+                    "The target's authority is not host[:port].");
+    }
+    path = end == std::string_view::npos ? "" : rest.substr(end);
+    return true;
+}
+
 bool lint_target(RequestHead &head, HttpFault &fault)
 {
+    if (head.target.empty() || !all_chars(head.target, kTargetChar)) {
+        return fail(fault, 400, "L2",
+                    "The target is empty or holds a byte that is not allowed.");
+    }
     std::string_view rest = head.target;
     if (rest == "*") {
         if (head.method != Method::Options) {
-            return refuse(fault, 400, "target",
-                          "The target '*' is only for OPTIONS.");
+            return fail(fault, 400, "L9", "The target * is for OPTIONS only.");
         }
-        head.path = rest;
-        return true;
+    } else if (rest.front() != '/' &&
+               !take_authority(head.target, rest, fault)) {
+        return false;
     }
-    if (rest.front() != '/') {
-        // Absolute-form: understood, but its authority decides nothing.
-        const size_t scheme = rest.find("://");
-        if (scheme == std::string_view::npos ||
-            (!iequals(rest.substr(0, scheme), "http") &&
-             !iequals(rest.substr(0, scheme), "https"))) {
-            return refuse(fault, 400, "target",
-                          "The request target must begin with '/'.");
-        }
-        rest.remove_prefix(scheme + 3);
-        const std::string_view authority =
-            rest.substr(0, rest.find_first_of("/?"));
-        if (authority.empty() || !valid_authority(authority)) {
-            return refuse(fault, 400, "target",
-                          "The request target's authority is not valid.");
-        }
-        rest.remove_prefix(authority.size());
-    }
-    const size_t question = rest.find('?');
-    head.path = rest.substr(0, question);
+    const size_t mark = rest.find('?');
+    head.path = rest.substr(0, mark);
     if (head.path.empty()) {
         head.path = "/";
     }
-    if (question != std::string_view::npos) {
-        head.query = rest.substr(question + 1);
-    }
+    head.query = mark == std::string_view::npos ? "" : rest.substr(mark + 1);
     return true;
 }
 
@@ -130,52 +134,33 @@ bool lint_request_line(std::string_view line, const LintLimits &limits,
                        RequestHead &head, HttpFault &fault)
 {
     const size_t first = line.find(' ');
-    const size_t second =
-        first == std::string_view::npos ? first : line.find(' ', first + 1);
-    if (second == std::string_view::npos ||
-        line.find(' ', second + 1) != std::string_view::npos || first == 0 ||
-        second == first + 1) {
-        return refuse(fault, 400, "request-line",
-                      "The request line is not 'METHOD target HTTP/1.1'.");
+    const size_t last = line.rfind(' ');
+    if (first == std::string_view::npos || first == last) {
+        return fail(fault, 400, "L2",
+                    "The request line is not METHOD TARGET HTTP/1.1.");
     }
-    const std::string_view method = line.substr(0, first);
-    const std::string_view version = line.substr(second + 1);
-    head.target = line.substr(first + 1, second - first - 1);
-    if (!is_token(method)) {
-        return refuse(fault, 400, "method", "The method is not a token.");
-    }
-    if (!all_chars(head.target, kTargetChar)) {
-        return refuse(fault, 400, "target",
-                      "The request target has bytes that a URL cannot have.");
-    }
+    head.target = line.substr(first + 1, last - first - 1);
     if (head.target.size() > limits.max_target) {
-        return refuse(fault, 414, "target-length", "The URL is too long.");
+        return fail(fault, 414, "L4", "The request target is too long.");
     }
-    const bool shape = version.size() == 8 && starts_with(version, "HTTP/") &&
-                       version[5] >= '0' && version[5] <= '9' &&
-                       version[6] == '.' && version[7] >= '0' &&
-                       version[7] <= '9';
-    if (!shape) {
-        return refuse(fault, 400, "version",
-                      "The request line does not end in 'HTTP/1.1'.");
+    Method method = Method::Get;
+    const bool known = lint_method(line.substr(0, first), method, fault);
+    head.method = method;
+    if (!known && fault.status == 400) {
+        return false;
     }
-    if (version[5] != '1' || version[7] > '1') {
-        return refuse(fault, 505, "version",
-                      "Only HTTP/1.1 and HTTP/1.0 are spoken here.");
+    // A line that is no HTTP/1 at all is that, whatever its method.
+    HttpFault later;
+    if (!lint_version(line.substr(last + 1), head.minor_version, later) ||
+        !lint_target(head, later)) {
+        fault = later;
+        return false;
     }
-    head.minor_version = version[7] - '0';
-    if (!find_method(method, head.method)) {
-        if (method == "CONNECT" || method == "PRI") {
-            return refuse(fault, 400, "method",
-                          "This method is not for an origin server.");
-        }
-        return refuse(fault, 501, "method", "The method is not known.");
-    }
-    return lint_target(head, fault);
+    return known;
 }
 
-// What the fields that decide about framing and identity add up to.
-struct Framing {
+// What has been seen of the fields that may come once only.
+struct Seen {
     bool host = false;
     bool authorization = false;
     bool transfer_encoding = false;
@@ -183,134 +168,146 @@ struct Framing {
     bool keep_alive = false;
 };
 
-bool lint_length(std::string_view value, RequestHead &head, HttpFault &fault)
+bool lint_host(std::string_view value, Seen &seen, HttpFault &fault)
+{
+    if (seen.host) {
+        return fail(fault, 400, "L5", "There is more than one Host field.");
+    }
+    seen.host = true;
+    if (!value.empty() && !valid_host_port(value)) {
+        return fail(fault, 400, "L5", "The Host field is not host[:port].");
+    }
+    return true;
+}
+
+bool lint_content_length(std::string_view value, RequestHead &head,
+                         HttpFault &fault)
 {
     if (head.has_length) {
-        return refuse(fault, 400, "content-length",
-                      "There is more than one Content-Length.");
-    }
-    if (value.size() > 19 || !parse_u64(value, head.content_length)) {
-        return refuse(fault, 400, "content-length",
-                      "Content-Length is not a number of bytes.");
+        return fail(fault, 400, "L7",
+                    "There is more than one Content-Length field.");
     }
     head.has_length = true;
+    if (value.size() > 19 || !parse_u64(value, head.content_length)) {
+        return fail(fault, 400, "L7",
+                    "Content-Length is not a number of at most 19 digits.");
+    }
     return true;
 }
 
-bool lint_coding(std::string_view value, Framing &framing, RequestHead &head,
-                 HttpFault &fault)
+bool lint_transfer_encoding(std::string_view value, RequestHead &head,
+                            Seen &seen, HttpFault &fault)
 {
-    if (framing.transfer_encoding) {
-        return refuse(fault, 400, "transfer-encoding",
-                      "There is more than one Transfer-Encoding.");
+    if (seen.transfer_encoding) {
+        return fail(fault, 400, "L6",
+                    "There is more than one Transfer-Encoding field.");
     }
-    framing.transfer_encoding = true;
+    seen.transfer_encoding = true;
     head.chunked = iequals(value, "chunked");
-    if (!head.chunked) {
-        const bool one_coding = is_token(value);
-        return refuse(fault, one_coding ? 501 : 400, "transfer-encoding",
-                      "The only transfer coding that is supported is "
-                      "'chunked', once.");
+    if (head.chunked) {
+        return true;
     }
-    return true;
+    // The name of a coding that we do not know is 501 (RFC 9112 6.1), a value
+    // that is no name is a malformed field.
+    if (is_token(value) && !iequals(value, "identity")) {
+        return fail(fault, 501, "L6",
+                    "The only transfer coding that is supported is chunked.");
+    }
+    return fail(fault, 400, "L6", "Transfer-Encoding is not chunked.");
 }
 
-bool lint_host(std::string_view value, Framing &framing, HttpFault &fault)
-{
-    if (framing.host) {
-        return refuse(fault, 400, "host", "There is more than one Host.");
-    }
-    framing.host = true;
-    if (!valid_authority(value)) {
-        return refuse(fault, 400, "host", "Host is not 'name[:port]'.");
-    }
-    return true;
-}
-
-bool lint_known_field(const Field &field, Framing &framing, RequestHead &head,
+// The fields that the rules know. Told apart by length first: most fields of
+// a request are none of them.
+bool lint_known_field(const Field &field, RequestHead &head, Seen &seen,
                       HttpFault &fault)
 {
-    // The lengths keep most fields from any comparison.
     switch (field.name.size()) {
     case 4:
         return !iequals(field.name, "Host") ||
-               lint_host(field.value, framing, fault);
+               lint_host(field.value, seen, fault);
     case 6:
-        if (iequals(field.name, "Expect")) {
-            head.expect_continue = iequals(field.value, "100-continue");
+        if (iequals(field.name, "Expect") &&
+            iequals(field.value, "100-continue")) {
+            head.expect_continue = head.minor_version == 1;
         }
         return true;
     case 10:
         if (iequals(field.name, "Connection")) {
-            framing.close =
-                framing.close || list_contains(field.value, "close");
-            framing.keep_alive =
-                framing.keep_alive || list_contains(field.value, "keep-alive");
+            seen.close = seen.close || list_contains(field.value, "close");
+            seen.keep_alive =
+                seen.keep_alive || list_contains(field.value, "keep-alive");
         }
         return true;
     case 13:
         if (iequals(field.name, "Authorization")) {
-            if (framing.authorization) {
-                return refuse(fault, 400, "authorization",
-                              "There is more than one Authorization.");
+            if (seen.authorization) {
+                return fail(fault, 400, "L11",
+                            "There is more than one Authorization field.");
             }
-            framing.authorization = true;
+            seen.authorization = true;
         }
         return true;
     case 14:
         return !iequals(field.name, "Content-Length") ||
-               lint_length(field.value, head, fault);
+               lint_content_length(field.value, head, fault);
     case 17:
         return !iequals(field.name, "Transfer-Encoding") ||
-               lint_coding(field.value, framing, head, fault);
+               lint_transfer_encoding(field.value, head, seen, fault);
     default:
         return true;
     }
 }
 
-bool lint_field(std::string_view line, Framing &framing, RequestHead &head,
-                HttpFault &fault)
+bool lint_field_line(std::string_view line, const LintLimits &limits,
+                     Field &field, HttpFault &fault)
 {
+    if (line.size() > limits.max_line) {
+        return fail(fault, 431, "L4", "A header field is too long.");
+    }
     const size_t colon = line.find(':');
-    Field field;
+    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
+        return fail(fault, 400, "L3",
+                    "A header line does not begin with a name and a colon.");
+    }
+    const std::string_view value = line.substr(colon + 1);
+    if (!is_field_value(value)) {
+        return fail(fault, 400, "L3",
+                    "A header field holds a byte that is not allowed.");
+    }
     field.name = line.substr(0, colon);
-    if (colon == std::string_view::npos || !is_token(field.name)) {
-        return refuse(fault, 400, "field-name",
-                      "A header line is not 'name: value'.");
-    }
-    if (!is_field_value(line.substr(colon + 1))) {
-        return refuse(fault, 400, "field-value",
-                      "A header value has control bytes.");
-    }
-    field.value = trim(line.substr(colon + 1));
-    // Some servers read A_B as A-B; one that does behind us must not see it.
-    if (field.name.find('_') != std::string_view::npos) {
-        return true;
-    }
-    if (!lint_known_field(field, framing, head, fault)) {
-        return false;
-    }
-    head.fields.push_back(field);
+    field.value = trim(value);
     return true;
 }
 
-bool lint_whole(const Framing &framing, RequestHead &head, HttpFault &fault)
+bool lint_fields(std::string_view block, const LintLimits &limits,
+                 RequestHead &head, Seen &seen, HttpFault &fault)
 {
-    if (head.minor_version > 0 && !framing.host) {
-        return refuse(fault, 400, "host", "HTTP/1.1 requests need a Host.");
+    size_t count = 0;
+    for (;;) {
+        std::string_view line;
+        if (!take_line(block, line, fault)) {
+            return false;
+        }
+        if (line.empty()) {
+            break;
+        }
+        if (++count > limits.max_fields) {
+            return fail(fault, 431, "L4", "There are too many header fields.");
+        }
+        Field field;
+        if (!lint_field_line(line, limits, field, fault) ||
+            !lint_known_field(field, head, seen, fault)) {
+            return false;
+        }
+        // L8: many servers read X_Y as X-Y, so such a name could pass for
+        // one that we check.
+        if (field.name.find('_') == std::string_view::npos) {
+            head.fields.push_back(field);
+        }
     }
-    if (framing.transfer_encoding && head.has_length) {
-        return refuse(fault, 400, "framing",
-                      "Transfer-Encoding and Content-Length exclude each "
-                      "other.");
+    if (!block.empty()) {
+        return fail(fault, 400, "L1", "The header block ends too early.");
     }
-    if (framing.transfer_encoding && head.minor_version == 0) {
-        return refuse(fault, 400, "framing",
-                      "HTTP/1.0 has no Transfer-Encoding.");
-    }
-    head.keep_alive =
-        !framing.close && (head.minor_version > 0 || framing.keep_alive);
-    head.expect_continue = head.expect_continue && head.minor_version > 0;
     return true;
 }
 
@@ -319,44 +316,57 @@ bool lint_whole(const Framing &framing, RequestHead &head, HttpFault &fault)
 bool lint_head(std::string_view block, const LintLimits &limits,
                RequestHead &head, HttpFault &fault)
 {
-    std::vector<Field> fields = std::move(head.fields); // keeps its memory
+    // Cleared rather than made anew: the fields keep their memory.
+    std::vector<Field> fields = std::move(head.fields);
     fields.clear();
     head = RequestHead();
     head.fields = std::move(fields);
+
     if (block.size() > limits.max_block) {
-        return refuse(fault, 431, "block-length",
-                      "The request's header fields are too large.");
+        return fail(fault, 431, "L4", "The header block is too large.");
     }
-    Framing framing;
-    size_t lines = 0;
-    while (!block.empty()) {
-        const size_t end = block.find('\n');
-        if (end == std::string_view::npos || end == 0 ||
-            block[end - 1] != '\r' ||
-            memchr(block.data(), '\r', end - 1) != nullptr) {
-            return refuse(fault, 400, "line-end",
-                          "A header line does not end in CR LF.");
-        }
-        const std::string_view line = block.substr(0, end - 1);
-        block.remove_prefix(end + 1);
-        if (lines++ == 0) {
-            if (!lint_request_line(line, limits, head, fault)) {
-                return false;
-            }
-            continue;
+    std::string_view line;
+    Seen seen;
+    if (!take_line(block, line, fault) ||
+        !lint_request_line(line, limits, head, fault) ||
+        !lint_fields(block, limits, head, seen, fault)) {
+        return false;
+    }
+    if (!seen.host && head.minor_version == 1) {
+        return fail(fault, 400, "L5", "The Host field is missing.");
+    }
+    if (seen.transfer_encoding && head.has_length) {
+        return fail(fault, 400, "L6",
+                    "There are both Transfer-Encoding and Content-Length.");
+    }
+    if (seen.transfer_encoding && head.minor_version == 0) {
+        return fail(fault, 400, "L6", "HTTP/1.0 has no Transfer-Encoding.");
+    }
+    head.keep_alive =
+        !seen.close && (head.minor_version == 1 || seen.keep_alive);
+    return true;
+}
+
+bool lint_trailers(std::string_view block, const LintLimits &limits,
+                   HttpFault &fault)
+{
+    size_t count = 0;
+    for (;;) {
+        std::string_view line;
+        if (!take_line(block, line, fault)) {
+            return false;
         }
         if (line.empty()) {
-            break; // the end of the block, which has nothing behind it
+            return true;
         }
-        if (line.size() > limits.max_line || lines > limits.max_fields + 1) {
-            return refuse(fault, 431, "fields",
-                          "The request's header fields are too large.");
+        if (++count > limits.max_fields) {
+            return fail(fault, 431, "L4", "There are too many trailers.");
         }
-        if (!lint_field(line, framing, head, fault)) {
+        Field field;
+        if (!lint_field_line(line, limits, field, fault)) {
             return false;
         }
     }
-    return lint_whole(framing, head, fault);
 }
 
 } // namespace llmproxy

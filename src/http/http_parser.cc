@@ -1,18 +1,17 @@
-// Requests out of a connection's bytes. Three judges in a row: the lint of the
-// head (or of chunk framing), llhttp in strict mode, and the comparison of
-// what both understood. llhttp alone is lenient in ways that smuggle.
+// Requests from the bytes of one connection. Three judges, one after the
+// other: the end of a header block is looked for here, header_lint judges the
+// block, and llhttp then parses it again and frames the body; what lint and
+// llhttp make of a head must be the same. Around llhttp: limits on the body,
+// on the bytes of chunk framing, on chunk extensions and trailers.
+//
+// What comes out never depends on how the input was cut: a fault belongs to a
+// position in the byte stream, and the first position wins.
 #include "llm_proxy/http/http_parser.h"
-
-#include <cstring>
-#include <memory>
-#include <string>
 
 #include <llhttp.h>
 
-#include "chunk_lint.h"
-
-#if LLHTTP_VERSION_MAJOR < 9 && !defined(LLHTTP_STRICT_MODE)
-#error "llhttp 8 must be compiled with LLHTTP_STRICT_MODE=1, here as there"
+#if LLHTTP_VERSION_MAJOR < 9 && !LLHTTP_STRICT_MODE
+#error "llhttp before 9 must be compiled with LLHTTP_STRICT_MODE=1"
 #endif
 
 namespace llmproxy
@@ -21,273 +20,350 @@ namespace llmproxy
 namespace
 {
 
-constexpr HttpFault kBadHttp = {400, "framing",
-                                "The request's framing is not valid."};
-constexpr HttpFault kBadHead = {400, "parser",
-                                "The request is not valid HTTP/1.1."};
-constexpr HttpFault kNotHttp = {400, "not-http",
-                                "This is not an HTTP request."};
-constexpr HttpFault kLineEnd = {400, "line-end",
-                                "A header line does not end in CR LF."};
-constexpr HttpFault kEmptyLines = {
-    400, "empty-lines", "Too many empty lines before the request line."};
-constexpr HttpFault kBlockTooLong = {
-    431, "block-length", "The request's header fields are too large."};
-constexpr HttpFault kTargetTooLong = {414, "target-length",
-                                      "The URL is too long."};
-constexpr HttpFault kTooLarge = {413, "body-length",
-                                 "The request body is too large."};
-
-// RFC 9112 2.2 lets a server skip empty lines; more than this is no client.
-constexpr int kMaxEmptyLines = 2;
-// A request line is a target, a method and a version.
-constexpr size_t kLineBesideTarget = 64;
+// What a request line may hold besides its target: the longest method, two
+// spaces, the version, CR.
+constexpr size_t kRequestLineRest = 32;
+constexpr int kMaxBlankLines = 2;
+// Size lines, extensions and trailers may come to the bytes of the body and
+// this; a one-byte chunk costs five more.
+constexpr uint64_t kFramingSlack = 16 * 1024;
 
 } // namespace
 
+// Its address is given to llhttp, so it is never moved.
 class HttpParser::Impl
 {
 public:
-    explicit Impl(const LintLimits &given) : limits(given)
-    {
-        llhttp_settings_init(&settings);
-        settings.on_headers_complete = headers_complete_cb;
-        settings.on_body = body_cb;
-        settings.on_message_complete = message_complete_cb;
-        llhttp_init(&parser, HTTP_REQUEST, &settings);
-        parser.data = this;
-    }
+    explicit Impl(const LintLimits &limits);
 
-    HttpEvent next_in_head(std::string_view in, size_t &consumed);
-    HttpEvent next_in_body(std::string_view in, size_t &consumed);
-    bool skip_empty_lines(std::string_view &in, size_t &consumed);
-    bool take_lines(std::string_view in, size_t &consumed, bool &whole);
-    HttpEvent finish_head();
-    bool judge_chunks(std::string_view bytes);
-    HttpEvent fail(const HttpFault &why)
-    {
-        fault = why;
-        failed = true;
-        return HttpEvent::Fault;
-    }
-    void begin_message()
-    {
-        // The next head is read as if the connection were new: nothing that
-        // llhttp remembers of this one can make it read the next differently.
-        llhttp_reset(&parser);
-        chunks.reset();
-        text.clear();
-        line_begin = 0;
-        empty_lines = 0;
-        in_body = false;
-        headers_complete = false;
-        message_complete = false;
-        chunks_complete = false;
-    }
+    HttpEvent next(std::string_view in, size_t &consumed);
 
-    static int headers_complete_cb(llhttp_t *parser) noexcept
-    {
-        static_cast<Impl *>(parser->data)->headers_complete = true;
-        // An upgrade is ignored: body and pipelined bytes are still HTTP.
-        parser->upgrade = 0;
-        return 0;
-    }
-    static int body_cb(llhttp_t *parser, const char *at, size_t length) noexcept
-    {
-        if (length == 0) {
-            return 0; // called so when executed without input
-        }
-        Impl *self = static_cast<Impl *>(parser->data);
-        self->body = std::string_view(at, length);
-        self->piece_taken = true;
-        return HPE_PAUSED;
-    }
-    static int message_complete_cb(llhttp_t *parser) noexcept
-    {
-        static_cast<Impl *>(parser->data)->message_complete = true;
-        return HPE_PAUSED;
-    }
+    uint64_t max_body_ = UINT64_MAX;
+    RequestHead head_; // views into text_
+    std::string_view body_;
+    HttpFault fault_;
 
-    LintLimits limits;
-    llhttp_settings_t settings;
-    llhttp_t parser;
-    std::string text;      // the head's block; head's views point into it
-    size_t line_begin = 0; // of the line in `text` that is not whole yet
-    RequestHead head;
-    HttpFault fault;
-    ChunkLint chunks;
-    std::string_view body;
-    int empty_lines = 0;
-    bool lone_cr = false; // the CR of an empty line in front of the request
-    bool in_body = false;
-    bool headers_complete = false;
-    bool message_complete = false;
-    bool chunks_complete = false;
-    bool piece_taken = false; // a Body event came out of the last execution
-    bool failed = false;
+    enum class State { Between, Head, Body, Failed };
+    State state_ = State::Between;
+
+private:
+    static int on_headers_complete(llhttp_t *parser) noexcept;
+    static int on_chunk_header(llhttp_t *parser) noexcept;
+    static int on_body(llhttp_t *parser, const char *at, size_t size) noexcept;
+    static int on_message_complete(llhttp_t *parser) noexcept;
+
+    bool skip_blank_lines(std::string_view in, size_t &consumed);
+    HttpEvent collect_head(std::string_view in, size_t &consumed);
+    HttpEvent judge_head();
+    bool agrees() const;
+    bool execute(std::string_view in, size_t &took);
+    HttpEvent follow_body(std::string_view in, size_t &consumed);
+    bool judge_framing(std::string_view bytes);
+    bool judge_chunk();
+    HttpEvent complete();
+    HttpEvent fail(int status, const char *rule, const char *message);
+
+    const LintLimits limits_;
+    llhttp_settings_t settings_;
+    llhttp_t llhttp_;
+
+    // Between heads and in one.
+    std::string text_;      // the block so far
+    size_t line_start_ = 0; // of the block's last line
+    int blank_lines_ = 0;
+    bool after_cr_ = false; // of a blank line
+
+    // In a message: what llhttp's callbacks left, and what was counted.
+    bool headers_complete_ = false;
+    bool message_complete_ = false;
+    bool chunk_begins_ = false;
+    bool last_chunk_ = false;
+    bool in_quotes_ = false; // of a chunk extension
+    bool after_backslash_ = false;
+    uint64_t announced_ = 0; // length of the body or of the chunk
+    uint64_t body_bytes_ = 0;
+    uint64_t framing_bytes_ = 0;
+    std::string trailers_;
 };
 
-// Takes empty lines off the front of a message. False = refused.
-bool HttpParser::Impl::skip_empty_lines(std::string_view &in, size_t &consumed)
+HttpParser::Impl::Impl(const LintLimits &limits) : limits_(limits)
 {
-    while (!in.empty() && text.empty()) {
-        if (lone_cr ? in.front() != '\n' : in.front() == '\n') {
-            fault = kLineEnd;
-            return false;
+    llhttp_settings_init(&settings_);
+    settings_.on_headers_complete = on_headers_complete;
+    settings_.on_chunk_header = on_chunk_header;
+    settings_.on_body = on_body;
+    settings_.on_message_complete = on_message_complete;
+    llhttp_init(&llhttp_, HTTP_REQUEST, &settings_);
+    head_.fields.reserve(16);
+}
+
+int HttpParser::Impl::on_headers_complete(llhttp_t *parser) noexcept
+{
+    auto *self = static_cast<Impl *>(parser->data);
+    self->headers_complete_ = true;
+    self->announced_ = parser->content_length;
+    // An offer to upgrade is not taken up; llhttp would stop parsing here.
+    parser->upgrade = 0;
+    return HPE_OK;
+}
+
+int HttpParser::Impl::on_chunk_header(llhttp_t *parser) noexcept
+{
+    auto *self = static_cast<Impl *>(parser->data);
+    self->chunk_begins_ = true;
+    self->announced_ = parser->content_length;
+    return HPE_PAUSED;
+}
+
+int HttpParser::Impl::on_body(llhttp_t *parser, const char *at,
+                              size_t size) noexcept
+{
+    static_cast<Impl *>(parser->data)->body_ = std::string_view(at, size);
+    return HPE_PAUSED;
+}
+
+int HttpParser::Impl::on_message_complete(llhttp_t *parser) noexcept
+{
+    static_cast<Impl *>(parser->data)->message_complete_ = true;
+    return HPE_PAUSED;
+}
+
+HttpEvent HttpParser::Impl::fail(int status, const char *rule,
+                                 const char *message)
+{
+    state_ = State::Failed;
+    fault_.status = status;
+    fault_.rule = rule;
+    fault_.message = message;
+    return HttpEvent::Fault;
+}
+
+HttpEvent HttpParser::Impl::next(std::string_view in, size_t &consumed)
+{
+    consumed = 0;
+    switch (state_) {
+    case State::Between:
+        if (!skip_blank_lines(in, consumed)) {
+            return state_ == State::Failed ? HttpEvent::Fault
+                                           : HttpEvent::NeedMore;
         }
-        if (!lone_cr && in.front() != '\r') {
+        return collect_head(in, consumed);
+    case State::Head:
+        return collect_head(in, consumed);
+    case State::Body:
+        return follow_body(in, consumed);
+    case State::Failed:
+        break;
+    }
+    return HttpEvent::Fault;
+}
+
+// Gets to the first byte of a request line: true if it is there. Refuses at
+// once what can never become one, such as a TLS hello.
+bool HttpParser::Impl::skip_blank_lines(std::string_view in, size_t &consumed)
+{
+    for (; consumed < in.size(); consumed++) {
+        const char c = in[consumed];
+        if (after_cr_) {
+            if (c != '\n') {
+                fail(400, "L1", "A CR stands without an LF.");
+                return false;
+            }
+            after_cr_ = false;
+            if (++blank_lines_ > kMaxBlankLines) {
+                fail(400, "L10",
+                     "There are too many empty lines before the request.");
+                return false;
+            }
+        } else if (c == '\r') {
+            after_cr_ = true;
+        } else if (c < 'A' || c > 'Z') {
+            fail(400, "L2", "This is not an HTTP request.");
+            return false;
+        } else {
+            state_ = State::Head;
+            text_.clear();
+            line_start_ = 0;
+            blank_lines_ = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+HttpEvent HttpParser::Impl::collect_head(std::string_view in, size_t &consumed)
+{
+    const std::string_view part =
+        in.substr(consumed, limits_.max_block - text_.size());
+    size_t from = 0;
+    for (;;) {
+        const size_t lf = part.find('\n', from);
+        const bool found = lf != std::string_view::npos;
+        const size_t line_end = text_.size() + (found ? lf : part.size());
+        if (line_start_ == 0 &&
+            line_end > limits_.max_target + kRequestLineRest) {
+            return fail(414, "L4", "The request line is too long.");
+        }
+        if (!found) {
             break;
         }
-        if (lone_cr && ++empty_lines > kMaxEmptyLines) {
-            fault = kEmptyLines;
-            return false;
+        const char before = lf > 0 ? part[lf - 1] : text_.back();
+        if (before != '\r') {
+            return fail(400, "L1", "A line ends with LF without a CR.");
         }
-        lone_cr = !lone_cr;
-        in.remove_prefix(1);
-        consumed++;
+        if (line_end == line_start_ + 1) {
+            text_.append(part.data(), lf + 1);
+            consumed += lf + 1;
+            return judge_head();
+        }
+        line_start_ = line_end + 1;
+        from = lf + 1;
     }
-    // A method begins with a letter; other protocols mostly do not.
-    if (!in.empty() && text.empty() &&
-        (in.front() < 'A' || in.front() > 'z' ||
-         (in.front() > 'Z' && in.front() < 'a'))) {
-        fault = kNotHttp;
-        return false;
+    text_ += part;
+    consumed += part.size();
+    if (text_.size() == limits_.max_block) {
+        return fail(431, "L4", "The header block is too large.");
     }
-    return true;
+    return HttpEvent::NeedMore;
 }
 
-// Moves whole and partial lines to `text` up to the empty one, refusing what
-// can become no header block as soon as it is seen. False = refused.
-bool HttpParser::Impl::take_lines(std::string_view in, size_t &consumed,
-                                  bool &whole)
+HttpEvent HttpParser::Impl::judge_head()
 {
-    while (!whole && !in.empty()) {
-        const size_t lf = in.find('\n');
-        const bool ended = lf != std::string_view::npos;
-        const std::string_view piece = in.substr(0, ended ? lf + 1 : lf);
-        const size_t length = text.size() - line_begin + piece.size();
-        if (line_begin == 0 && length > limits.max_target + kLineBesideTarget) {
-            fault = kTargetTooLong;
-            return false;
-        }
-        if (text.size() + piece.size() > limits.max_block) {
-            fault = kBlockTooLong;
-            return false;
-        }
-        text.append(piece);
-        consumed += piece.size();
-        in.remove_prefix(piece.size());
-        // The only CR stands right before the LF, or is the last byte yet.
-        const std::string_view line = std::string_view(text).substr(line_begin);
-        const size_t cr = line.find('\r');
-        if (ended ? cr + 2 != line.size()
-                  : cr != std::string_view::npos && cr + 1 != line.size()) {
-            fault = kLineEnd;
-            return false;
-        }
-        if (ended) {
-            line_begin = text.size();
-            whole = line.size() == 2;
-        }
+    if (!lint_head(text_, limits_, head_, fault_)) {
+        state_ = State::Failed;
+        return HttpEvent::Fault;
     }
-    return true;
-}
-
-HttpEvent HttpParser::Impl::next_in_head(std::string_view in, size_t &consumed)
-{
-    if (text.empty() && !skip_empty_lines(in, consumed)) {
-        return fail(fault);
+    headers_complete_ = false;
+    message_complete_ = false;
+    chunk_begins_ = false;
+    last_chunk_ = false;
+    in_quotes_ = false;
+    after_backslash_ = false;
+    body_bytes_ = 0;
+    framing_bytes_ = 0;
+    trailers_.clear();
+    llhttp_init(&llhttp_, HTTP_REQUEST, &settings_);
+    llhttp_.data = this;
+    size_t took = 0;
+    if (!execute(text_, took) || took != text_.size() || !agrees()) {
+        return fail(400, "llhttp", "The request's head is malformed.");
     }
-    if (in.empty()) {
-        return HttpEvent::NeedMore;
-    }
-    bool whole = false;
-    if (!take_lines(in, consumed, whole)) {
-        return fail(fault);
-    }
-    return whole ? finish_head() : HttpEvent::NeedMore;
-}
-
-HttpEvent HttpParser::Impl::finish_head()
-{
-    if (!lint_head(text, limits, head, fault)) {
-        return fail(fault);
-    }
-    const llhttp_errno_t result =
-        llhttp_execute(&parser, text.data(), text.size());
-    if (result == HPE_PAUSED && message_complete) {
-        llhttp_resume(&parser);
-    } else if (result != HPE_OK) {
-        return fail(kBadHead);
-    }
-    const bool has_body =
-        head.chunked || (head.has_length && head.content_length > 0);
-    // A recipient behind us could side with either of two readings.
-    if (!headers_complete || message_complete == has_body ||
-        strcmp(llhttp_method_name(static_cast<llhttp_method_t>(parser.method)),
-               method_name(head.method)) != 0 ||
-        parser.http_major != 1 || parser.http_minor != head.minor_version ||
-        (has_body && !head.chunked &&
-         parser.content_length != head.content_length)) {
-        return fail(kBadHead);
-    }
-    in_body = true;
+    state_ = State::Body;
     return HttpEvent::Head;
 }
 
-HttpEvent HttpParser::Impl::next_in_body(std::string_view in, size_t &consumed)
+// llhttp must have read the head as lint_head did.
+bool HttpParser::Impl::agrees() const
 {
-    // After a piece llhttp goes on without further input: the message may end
-    // right behind it.
-    while (!message_complete && (!in.empty() || piece_taken)) {
-        piece_taken = false;
-        const llhttp_errno_t result =
-            llhttp_execute(&parser, in.data(), in.size());
-        size_t used = in.size();
-        if (result == HPE_PAUSED) {
-            used =
-                static_cast<size_t>(llhttp_get_error_pos(&parser) - in.data());
-            llhttp_resume(&parser);
-        } else if (result != HPE_OK) {
-            return fail(kBadHttp);
-        }
-        if (head.chunked && !judge_chunks(in.substr(0, used))) {
-            return fail(fault);
-        }
-        consumed += used;
-        in.remove_prefix(used);
-        if (piece_taken) {
-            return HttpEvent::Body;
-        }
-    }
-    if (!message_complete) {
-        return HttpEvent::NeedMore;
-    }
-    begin_message();
-    return HttpEvent::Complete;
+    const bool chunked = (llhttp_.flags & F_CHUNKED) != 0;
+    return headers_complete_ &&
+           std::string_view(llhttp_method_name(static_cast<llhttp_method_t>(
+               llhttp_.method))) == method_name(head_.method) &&
+           llhttp_.http_major == 1 &&
+           llhttp_.http_minor == head_.minor_version &&
+           chunked == head_.chunked && announced_ == head_.content_length &&
+           message_complete_ == (!chunked && head_.content_length == 0);
 }
 
-// What llhttp has consumed must be well-formed by the lint's rules too, and
-// both must see the end of the message in the same place.
-bool HttpParser::Impl::judge_chunks(std::string_view bytes)
+// Gives `in` to llhttp up to its next pause; false if llhttp refuses it.
+bool HttpParser::Impl::execute(std::string_view in, size_t &took)
 {
-    size_t used = 0;
-    switch (chunks.look(bytes, used)) {
-    case ChunkLint::Verdict::Bad:
-        fault = kBadHttp;
-        return false;
-    case ChunkLint::Verdict::TooLarge:
-        fault = kTooLarge;
-        return false;
-    case ChunkLint::Verdict::More:
-        chunks_complete = false;
-        break;
-    case ChunkLint::Verdict::Complete:
-        chunks_complete = used == bytes.size();
-        break;
+    body_ = {};
+    const llhttp_errno_t code = llhttp_execute(&llhttp_, in.data(), in.size());
+    if (code == HPE_OK) {
+        took = in.size();
+        return true;
     }
-    fault = kBadHttp;
-    return chunks_complete == message_complete;
+    if (code != HPE_PAUSED) {
+        return false;
+    }
+    took = static_cast<size_t>(llhttp_get_error_pos(&llhttp_) - in.data());
+    llhttp_resume(&llhttp_);
+    return true;
+}
+
+HttpEvent HttpParser::Impl::follow_body(std::string_view in, size_t &consumed)
+{
+    if (in.data() == nullptr) {
+        in = ""; // llhttp adds the length to the pointer
+    }
+    if (head_.content_length > max_body_) {
+        return fail(413, "body", "The request body is too large.");
+    }
+    while (!message_complete_) {
+        const std::string_view rest = in.substr(consumed);
+        size_t took = 0;
+        if (!execute(rest, took)) {
+            return fail(400, "llhttp", "The request's body is malformed.");
+        }
+        consumed += took;
+        // A pause leaves at most one of: a piece of the body, which is the
+        // last of what was taken; the begin of a chunk; the end.
+        if (head_.chunked &&
+            !judge_framing(rest.substr(0, took - body_.size()))) {
+            return HttpEvent::Fault;
+        }
+        if (chunk_begins_ && !judge_chunk()) {
+            return HttpEvent::Fault;
+        }
+        if (!body_.empty()) {
+            body_bytes_ += body_.size();
+            return HttpEvent::Body;
+        }
+        if (consumed == in.size() && !message_complete_ && !chunk_begins_) {
+            return HttpEvent::NeedMore;
+        }
+        chunk_begins_ = false;
+    }
+    return complete();
+}
+
+// Bytes of a chunked body that are none of its data.
+bool HttpParser::Impl::judge_framing(std::string_view bytes)
+{
+    framing_bytes_ += bytes.size();
+    if (framing_bytes_ > body_bytes_ + kFramingSlack) {
+        fail(400, "chunk", "The body has more chunk framing than data.");
+        return false;
+    }
+    if (last_chunk_) {
+        trailers_ += bytes;
+        return true;
+    }
+    for (const char c : bytes) {
+        if (in_quotes_ && after_backslash_) {
+            after_backslash_ = false;
+        } else if (c == '"') {
+            in_quotes_ = !in_quotes_;
+        } else if (c == '\\') {
+            after_backslash_ = in_quotes_;
+        }
+    }
+    return true;
+}
+
+bool HttpParser::Impl::judge_chunk()
+{
+    if (in_quotes_) {
+        fail(400, "chunk", "A chunk extension has an open quote.");
+        return false;
+    }
+    if (announced_ > max_body_ - body_bytes_) {
+        fail(413, "body", "The request body is too large.");
+        return false;
+    }
+    last_chunk_ = announced_ == 0;
+    return true;
+}
+
+HttpEvent HttpParser::Impl::complete()
+{
+    if (head_.chunked && !lint_trailers(trailers_, limits_, fault_)) {
+        state_ = State::Failed;
+        return HttpEvent::Fault;
+    }
+    state_ = State::Between;
+    return HttpEvent::Complete;
 }
 
 HttpParser::HttpParser(const LintLimits &limits)
@@ -299,42 +375,37 @@ HttpParser::~HttpParser() = default;
 
 HttpEvent HttpParser::next(std::string_view in, size_t &consumed)
 {
-    consumed = 0;
-    if (impl_->failed) {
-        return HttpEvent::Fault;
-    }
-    return impl_->in_body ? impl_->next_in_body(in, consumed)
-                          : impl_->next_in_head(in, consumed);
+    return impl_->next(in, consumed);
 }
 
 void HttpParser::set_max_body(uint64_t bytes)
 {
-    impl_->chunks.set_max_data(bytes);
+    impl_->max_body_ = bytes;
 }
 
 const RequestHead &HttpParser::head() const
 {
-    return impl_->head;
+    return impl_->head_;
 }
 
 std::string_view HttpParser::body() const
 {
-    return impl_->body;
+    return impl_->body_;
 }
 
 const HttpFault &HttpParser::fault() const
 {
-    return impl_->fault;
+    return impl_->fault_;
 }
 
 bool HttpParser::idle() const
 {
-    return in_head() && impl_->text.empty() && !impl_->lone_cr;
+    return impl_->state_ == Impl::State::Between;
 }
 
 bool HttpParser::in_head() const
 {
-    return !impl_->in_body && !impl_->failed;
+    return impl_->state_ == Impl::State::Head;
 }
 
 } // namespace llmproxy

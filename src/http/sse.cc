@@ -11,8 +11,8 @@ namespace llmproxy
 namespace
 {
 
-constexpr std::string_view kErrorPrefixes[] = {
-    "data: {\"error\"", "data:{\"error\"", "error:"};
+constexpr std::string_view kErrorPrefixes[] = {"data: {\"error\"",
+                                               "data:{\"error\"", "error:"};
 constexpr std::string_view kDoneLines[] = {"data: [DONE]", "data:[DONE]"};
 constexpr std::string_view kResponsesLines[] = {
     "event: response.completed",  "event:response.completed",

@@ -10,7 +10,10 @@ namespace llmproxy
 namespace
 {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
 
 bool is_alnum(char c)
 {

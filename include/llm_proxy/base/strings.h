@@ -19,8 +19,7 @@ std::string to_lower(std::string_view text);
 // Takes spaces and tabs off both ends.
 std::string_view trim(std::string_view text);
 // Splits at each `separator`, trims the parts, leaves out empty ones.
-std::vector<std::string_view> split_list(std::string_view text,
-                                         char separator);
+std::vector<std::string_view> split_list(std::string_view text, char separator);
 // Decimal digits only, no sign, no space; false on overflow or other bytes.
 [[nodiscard]] bool parse_u64(std::string_view text, uint64_t &out);
 void append_u64(std::string &out, uint64_t value);

@@ -30,14 +30,14 @@ enum class ApiErrorKind {
     ContextLengthExceeded,
     RequestTooLarge,
     UnsupportedMediaType,
-    UnsupportedEncoding, // Content-Encoding of a request body: 415
-    BadHttp,             // 400 malformed_http, closes
+    UnsupportedEncoding,       // Content-Encoding of a request body: 415
+    BadHttp,                   // 400 malformed_http, closes
     UnsupportedTransferCoding, // 501, closes
-    HttpVersion,         // 505, closes
-    UriTooLong,          // 414, closes
-    HeadersTooLarge,     // 431, closes
-    ExpectationFailed,   // 417
-    RequestTimeout,      // 408, closes
+    HttpVersion,               // 505, closes
+    UriTooLong,                // 414, closes
+    HeadersTooLarge,           // 431, closes
+    ExpectationFailed,         // 417
+    RequestTimeout,            // 408, closes
     RateLimitMinute,
     RateLimitDay,
     ConcurrencyLimit,
@@ -48,9 +48,9 @@ enum class ApiErrorKind {
     BackendBusy,
     BackendBadResponse,
     BackendAuth,
-    BackendError, // 502
+    BackendError,  // 502
     BackendFailed, // 500: the backend's own 500
-    Overloaded,   // 503 of ours: buffers or connections used up
+    Overloaded,    // 503 of ours: buffers or connections used up
     ShuttingDown,
     Internal,
 };
@@ -59,12 +59,12 @@ enum class ApiErrorKind {
 // a host name of the site.
 struct ApiError {
     ApiErrorKind kind = ApiErrorKind::Internal;
-    std::string message; // empty: the table's text
-    std::string param;   // JSON path; empty: the table's, mostly null
-    int status = 0;      // a backend's own status to keep; 0 = the table's
+    std::string message;   // empty: the table's text
+    std::string param;     // JSON path; empty: the table's, mostly null
+    int status = 0;        // a backend's own status to keep; 0 = the table's
     int retry_after_s = 0; // Retry-After; 0 = none
     bool no_retry = false; // x-should-retry: false
-    std::string allow;   // 405: value of Allow
+    std::string allow;     // 405: value of Allow
 };
 
 int api_error_status(const ApiError &error);

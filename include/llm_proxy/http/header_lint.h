@@ -30,6 +30,11 @@ struct HttpFault {
 [[nodiscard]] bool lint_head(std::string_view block, const LintLimits &limits,
                              RequestHead &head, HttpFault &fault);
 
+// Judges a trailer section, the empty line at its end included, line by line
+// as L1, L3 and L4 judge header fields. What it says is dropped all the same.
+[[nodiscard]] bool lint_trailers(std::string_view block,
+                                 const LintLimits &limits, HttpFault &fault);
+
 } // namespace llmproxy
 
 #endif

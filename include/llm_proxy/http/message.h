@@ -29,14 +29,14 @@ const char *method_name(Method method);
 struct RequestHead {
     Method method = Method::Get;
     int minor_version = 1;
-    std::string_view target; // as sent
-    std::string_view path;   // before '?', authority of absolute-form removed
-    std::string_view query;  // after '?', may be empty
+    std::string_view target;   // as sent
+    std::string_view path;     // before '?', authority of absolute-form removed
+    std::string_view query;    // after '?', may be empty
     std::vector<Field> fields; // names with '_' are left out
     bool chunked = false;
     bool has_length = false;
     uint64_t content_length = 0;
-    bool keep_alive = true; // RFC 9112 9.3
+    bool keep_alive = true;       // RFC 9112 9.3
     bool expect_continue = false; // never from HTTP/1.0
 };
 

@@ -17,8 +17,8 @@ enum class EndMark {
 
 // Follows a stream of server-sent events as it passes by, in any pieces, and
 // keeps no more of it than where it stands. Lines end with LF or CRLF, split
-// over two reads or not; a CR alone ends none. Marks count only at a line's start (prompts and
-// answers may contain them).
+// over two reads or not; a CR alone ends none. Marks count only at a line's
+// start (prompts and answers may contain them).
 class SseTracker
 {
 public:
@@ -45,8 +45,8 @@ private:
 
     EndMark mark_;
     char start_[32]; // how the current line begins: enough for every mark
-    size_t line_length_ = 0; // of the current line, so far
-    bool in_block_ = false;  // a line since the last blank one
+    size_t line_length_ = 0;        // of the current line, so far
+    bool in_block_ = false;         // a line since the last blank one
     bool event_has_fields_ = false; // one of them is no comment
     bool event_has_mark_ = false;
     uint64_t events_ = 0;
