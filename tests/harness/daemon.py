@@ -1,0 +1,157 @@
+"""Starts and watches a real llm-proxyd for a test."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DAEMON = os.environ.get("LLM_PROXYD", str(ROOT / "build/llm-proxyd-test"))
+TOKEN = "demo-key-123"
+# Sanitizer builds are several times slower; deadlines of tests, not of the
+# daemon, are multiplied by this.
+SLOW = 5 if re.search(r"build/(asan|tsan)/", DAEMON) else 1
+REPORT = re.compile(r"ERROR: AddressSanitizer|LeakSanitizer|runtime error:"
+                    r"|WARNING: ThreadSanitizer")
+
+
+def clean_environment(**extra):
+    """Settings in the caller's environment would win over the file."""
+    kept = {name: value for name, value in os.environ.items()
+            if name == "PATH" or name.endswith("SAN_OPTIONS")}
+    return {**kept, **extra}
+
+
+def run_daemon(*arguments, env=None, cwd=None):
+    """Runs it to its end, as for -t: (exit code, stdout, stderr)."""
+    done = subprocess.run([DAEMON, *map(str, arguments)], cwd=cwd,
+                          env=clean_environment(**(env or {})), text=True,
+                          capture_output=True, timeout=20 * SLOW)
+    assert not REPORT.search(done.stderr), done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+class Daemon:
+    """One llm-proxyd with a configuration file of its own.
+
+    Settings are keyword arguments; LISTEN is 127.0.0.1:0 and TOKENS_JSON has
+    the one token TOKEN unless they are given. None leaves a setting out.
+    """
+
+    def __init__(self, folder, tokens=None, env=None, **settings):
+        self.folder = pathlib.Path(folder)
+        self.config = self.folder / "llm-proxy.conf"
+        self.log_path = self.folder / "stderr"
+        self.clock_path = self.folder / "clock"
+        self.access_path = self.folder / "access.log"
+        self.clock_ms = 0
+        self.advance(0)
+        self.settings = {
+            "LISTEN": "127.0.0.1:0",
+            "WORKERS": 2,
+            "OLLAMA_BASE_URL": "http://127.0.0.1:1",
+            "VLLM_BASE_URL": "http://127.0.0.1:1",
+            "ACCESS_LOG": self.access_path,
+            "TOKENS_JSON": json.dumps(
+                tokens or [{"token": TOKEN, "label": "demo"}]),
+            **settings,
+        }
+        self.write_config()
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [DAEMON, "-c", str(self.config)], stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=clean_environment(
+                    LLM_PROXY_CLOCK_FILE=str(self.clock_path), **(env or {})))
+        self.wait_log(r" ready, ")
+        found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.log)
+        self.port = int(found[1]) if found else None
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    @property
+    def access(self):
+        """The access log's lines as dictionaries, once all are written."""
+        lines = []
+        if self.access_path.exists():
+            for line in self.access_path.read_text().splitlines():
+                lines.append(dict(re.findall(r'(\w+)=("[^"]*"|\S+)', line)))
+        return lines
+
+    def wait_access(self, count=1, seconds=5):
+        end = time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            if len(self.access) >= count:
+                return self.access
+            time.sleep(0.02)
+        raise AssertionError(f"{len(self.access)} of {count} access lines")
+
+    def write_config(self, **changes):
+        """Changes settings in the file; reload() makes them count."""
+        self.settings.update(changes)
+        self.config.write_text("".join(
+            f"{name}={value}\n" for name, value in self.settings.items()
+            if value is not None))
+        self.config.chmod(0o600)
+
+    def wait_log(self, pattern, seconds=15, times=1):
+        end = time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            if len(re.findall(pattern, self.log)) >= times:
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def reload(self, good=True):
+        pattern = r"reloaded, |reload failed"
+        before = len(re.findall(pattern, self.log))
+        self.signal(signal.SIGHUP)
+        self.wait_log(pattern, times=before + 1)
+        last = re.findall(pattern, self.log)[-1]
+        assert last.startswith("reloaded") == good, self.log
+
+    def advance(self, ms):
+        """Moves the daemon's clock; the file is never seen half written."""
+        self.clock_ms += ms
+        following = self.clock_path.with_suffix(".next")
+        following.write_text(f"{self.clock_ms}\n")
+        following.replace(self.clock_path)
+
+    def set_clock(self, ms):
+        self.advance(ms - self.clock_ms)
+
+    def rss_anon_kib(self):
+        text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", text)[1])
+
+    def wait_exit(self, seconds=15):
+        return self.process.wait(seconds * SLOW)
+
+    def stop(self):
+        """Ends it if it still runs; whatever happened, it must have been
+        clean."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGINT)
+            try:
+                self.wait_exit()
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"did not end:\n{self.log}") from None
+        assert not REPORT.search(self.log), self.log
+        assert self.process.returncode == 0, (
+            f"exit {self.process.returncode}\n{self.log}")

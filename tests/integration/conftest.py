@@ -1,0 +1,63 @@
+"""Fixtures: backends that do what the test says, and daemons."""
+
+import pathlib
+import sys
+
+import pytest
+
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "scripted")]
+
+# pylint: disable=wrong-import-position
+from backend import Backend  # noqa: E402
+from daemon import Daemon  # noqa: E402
+
+
+@pytest.fixture
+def backend():
+    """A factory of backends: backend(handler) speaks as the handler does,
+    without one as both demo wires. Stopped with the test."""
+    made = []
+
+    def make(handler=None, **named):
+        made.append(Backend(handler, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """A factory of daemons: daemon(SETTING=value, ...). Ended with the test,
+    which fails if one did not end cleanly."""
+    made = []
+
+    def make(**named):
+        folder = tmp_path / f"daemon{len(made)}"
+        folder.mkdir()
+        made.append(Daemon(folder, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture(params=[1, 4], ids="workers{}".format)
+def workers(request):
+    return request.param
+
+
+@pytest.fixture
+def proxy(daemon, backend):
+    """proxy(handler, SETTING=value): a daemon with one backend on both
+    wires; returns both."""
+
+    def make(handler=None, **named):
+        behind = backend(handler)
+        return daemon(OLLAMA_BASE_URL=behind.url, VLLM_BASE_URL=behind.url,
+                      **named), behind
+
+    return make
