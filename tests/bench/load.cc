@@ -48,7 +48,8 @@ struct Options {
 
 struct Client {
     Fd fd;
-    size_t sent = 0; // of the request
+    size_t sent = 0;      // of the request
+    bool blocked = false; // the kernel took only a part of it
     int64_t began_ns = 0;
     AnswerReader answer;
 };
@@ -129,14 +130,14 @@ void Load::send_request(Client &client)
     if (sent == -1 && errno != EAGAIN) {
         die("send: %s", strerror(errno));
     }
-    bool waited = client.sent > 0;
     client.sent += sent == -1 ? 0 : static_cast<size_t>(sent);
-    bool waits = client.sent < options_.request.size();
-    if (waits == waited) {
+    bool blocked = client.sent < options_.request.size();
+    if (blocked == client.blocked) {
         return;
     }
+    client.blocked = blocked;
     epoll_event event = {};
-    event.events = waits ? EPOLLIN | EPOLLOUT : EPOLLIN;
+    event.events = blocked ? EPOLLIN | EPOLLOUT : EPOLLIN;
     event.data.u64 = static_cast<uint64_t>(&client - clients_.data());
     epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, client.fd.get(), &event);
 }
