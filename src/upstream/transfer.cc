@@ -53,6 +53,12 @@ TransferFault classify(CURLcode result, bool head_done, bool reached)
         }
         return reached ? TransferFault::Reset : TransferFault::Connect;
     case CURLE_OUT_OF_MEMORY:
+        // What libcurl also says of a header line over its own limit.
+        if (reached) {
+            return head_done ? TransferFault::Truncated
+                             : TransferFault::Malformed;
+        }
+        return TransferFault::Internal;
     case CURLE_FAILED_INIT:
     case CURLE_BAD_FUNCTION_ARGUMENT:
         return TransferFault::Internal;
