@@ -160,9 +160,10 @@ void ChatWriter::reasoning(std::string_view text, std::string &out) const
     }
 }
 
-void ChatWriter::tool_calls(const json_t *calls, bool numbered,
+void ChatWriter::tool_calls(const ChatLine &line, bool numbered,
                             std::string &out)
 {
+    const json_t *calls = line.tool_calls;
     out += "\"tool_calls\":[";
     for (size_t i = 0; i < json_array_size(calls); i++) {
         const json_t *call = json_array_get(calls, i);
@@ -186,8 +187,8 @@ void ChatWriter::tool_calls(const json_t *calls, bool numbered,
         out += ",\"type\":\"function\",\"function\":{\"name\":";
         json::append_string(out, json::string_of(json::get(function, "name")));
         out += ",\"arguments\":";
-        json::append_string(out, arguments == nullptr ? "{}"
-                                                      : json::dump(arguments));
+        json::append_string(
+            out, arguments == nullptr ? "{}" : dump_exactly(line, arguments));
         out += "}}";
     }
     out += ']';
@@ -219,7 +220,7 @@ void ChatWriter::chunks(const ChatLine &line, std::string &out)
     json::append_string(out, line.content);
     if (line.tool_calls != nullptr) {
         out += ',';
-        tool_calls(line.tool_calls, true, out);
+        tool_calls(line, true, out);
     }
     close_delta(logprobs, nullptr, out);
 }
@@ -249,7 +250,7 @@ void ChatWriter::completion(const ChatLine &line, std::string &out)
     }
     if (line.tool_calls != nullptr) {
         out += ',';
-        tool_calls(line.tool_calls, false, out);
+        tool_calls(line, false, out);
     }
     out += '}';
     append_logprobs(line.logprobs, out);

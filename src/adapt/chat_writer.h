@@ -41,7 +41,7 @@ private:
     void close_delta(const json_t *logprobs, const char *finish_reason,
                      std::string &out);
     void reasoning(std::string_view text, std::string &out) const;
-    void tool_calls(const json_t *calls, bool numbered, std::string &out);
+    void tool_calls(const ChatLine &line, bool numbered, std::string &out);
 
     std::string model_; // as a JSON string
     ReasoningField field_ = ReasoningField::Reasoning;

@@ -4,8 +4,10 @@
 
 #include "ollama_line.h"
 
+#include "llm_proxy/base/ids.h"
 #include "llm_proxy/base/strings.h"
 
+#include <algorithm>
 #include <string>
 
 #include <jansson.h>
@@ -117,6 +119,73 @@ bool take_string(std::string_view &text, std::string_view &out)
     return false;
 }
 
+// The first integer at or behind `at`, outside strings, that may not fit into
+// 64 bits; empty if there is none. Behind a broken string there is none.
+std::string_view find_wide_integer(std::string_view text, size_t at)
+{
+    constexpr std::string_view kNumber = "0123456789+-.eE";
+    constexpr size_t kDigits = 19;
+    while (at < text.size()) {
+        if (text[at] == '"') {
+            std::string_view rest = text.substr(at + 1);
+            std::string_view skipped;
+            if (!take_string(rest, skipped)) {
+                return {};
+            }
+            at = text.size() - rest.size();
+            continue;
+        }
+        const size_t end =
+            std::min(text.find_first_not_of(kNumber, at), text.size());
+        const std::string_view number = text.substr(at, end - at);
+        const size_t sign = starts_with(number, "-") ? 1 : 0;
+        if (number.size() - sign >= kDigits && number[sign] != '0' &&
+            number.find_first_of("+-.eE", sign) == std::string_view::npos) {
+            return number;
+        }
+        at = std::max(end, at + 1);
+    }
+    return {};
+}
+
+// Ollama passes the arguments of tool calls through a float64 and writes that
+// in full, where jansson holds no more than 64 bits: such integers become
+// strings with a random mark in front.
+std::string quote_wide_integers(std::string_view text, const std::string &mark)
+{
+    std::string out;
+    size_t at = 0;
+    for (;;) {
+        const std::string_view wide = find_wide_integer(text, at);
+        if (wide.empty()) {
+            break;
+        }
+        const auto begin = static_cast<size_t>(wide.data() - text.data());
+        out.append(text.substr(at, begin - at));
+        out += '"';
+        out += mark;
+        out.append(wide);
+        out += '"';
+        at = begin + wide.size();
+    }
+    out.append(text.substr(at));
+    return out;
+}
+
+bool parse_line(std::string_view text, ChatLine &out, Error &why)
+{
+    constexpr size_t kMarkDigits = 24;
+    if (json::parse_lenient(text, out.root, why)) {
+        return true;
+    }
+    if (find_wide_integer(text, 0).empty()) {
+        return false;
+    }
+    append_random_hex(out.wide_mark, kMarkDigits);
+    const std::string quoted = quote_wide_integers(text, out.wide_mark);
+    return json::parse_lenient(quoted, out.root, why);
+}
+
 bool take(std::string_view &text, std::string_view what)
 {
     if (!starts_with(text, what)) {
@@ -138,41 +207,64 @@ bool read_common_line(std::string_view line, CommonLine &out)
            take_string(line, out.content) && line == "},\"done\":false}";
 }
 
+std::string dump_exactly(const ChatLine &line, const json_t *value)
+{
+    const std::string text = json::dump(value);
+    if (line.wide_mark.empty()) {
+        return text;
+    }
+    const std::string mark = '"' + line.wide_mark;
+    std::string out;
+    size_t at = 0;
+    size_t found = 0;
+    while ((found = text.find(mark, at)) != std::string::npos) {
+        out.append(text, at, found - at);
+        const size_t begin = found + mark.size();
+        const size_t end = text.find('"', begin);
+        out.append(text, begin, end - begin);
+        at = end + 1;
+    }
+    out.append(text, at);
+    return out;
+}
+
 bool read_chat_line(std::string_view text, ChatLine &out, ApiError &err)
 {
-    Error ignored;
-    json::Ptr root;
-    if (!json::parse_lenient(text, root, ignored) ||
-        !json_is_object(root.get())) {
+    Error why;
+    if (!parse_line(text, out, why)) {
         return refuse(err, ApiErrorKind::BackendBadResponse,
-                      "The backend's answer is not the JSON that Ollama "
-                      "writes.");
+                      "The backend's answer is not JSON that can be read: " +
+                          why.message + ".");
     }
-    const json_t *error = json::get(root.get(), "error");
+    json_t *root = out.root.get();
+    if (!json_is_object(root)) {
+        return refuse(err, ApiErrorKind::BackendBadResponse,
+                      "The backend's answer is no JSON object.");
+    }
+    const json_t *error = json::get(root, "error");
     if (error != nullptr) {
         err = map_ollama_text(json_is_string(error)
                                   ? std::string(json::string_of(error))
-                                  : json::dump(root.get()));
+                                  : dump_exactly(out, root));
         return false;
     }
-    json_t *message = json::get(root.get(), "message");
-    const json_t *done = json::get(root.get(), "done");
+    json_t *message = json::get(root, "message");
+    const json_t *done = json::get(root, "done");
     if (!json_is_object(message) && done == nullptr) {
         // Ollama 0.11.3 says {"error parsing tool call": "..."}.
         return refuse(err, ApiErrorKind::BackendError,
                       std::string(text.substr(0, kMaxQuoted)));
     }
-    out.created_at = json::string_of(json::get(root.get(), "created_at"));
+    out.created_at = json::string_of(json::get(root, "created_at"));
     out.content = json::string_of(json::get(message, "content"));
     out.thinking = json::string_of(json::get(message, "thinking"));
     out.tool_calls = filled_array(message, "tool_calls");
-    out.logprobs = filled_array(root.get(), "logprobs");
-    out.done_reason = json::string_of(json::get(root.get(), "done_reason"));
+    out.logprobs = filled_array(root, "logprobs");
+    out.done_reason = json::string_of(json::get(root, "done_reason"));
     out.done = json_is_true(done) || !out.done_reason.empty();
-    json::get_int(root.get(), "prompt_eval_count", out.prompt_tokens);
-    json::get_int(root.get(), "eval_count", out.completion_tokens);
-    json::get_int(root.get(), "prompt_eval_cached_count", out.cached_tokens);
-    out.root = std::move(root);
+    json::get_int(root, "prompt_eval_count", out.prompt_tokens);
+    json::get_int(root, "eval_count", out.completion_tokens);
+    json::get_int(root, "prompt_eval_cached_count", out.cached_tokens);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include "llm_proxy/json/value.h"
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace llmproxy
@@ -23,7 +24,13 @@ struct ChatLine {
     int64_t prompt_tokens = 0; // Ollama leaves counts of 0 out
     int64_t completion_tokens = 0;
     int64_t cached_tokens = -1; // -1 = not said
+    // Stands in front of the integers beyond 64 bits that `root` holds as
+    // strings; empty if it holds none.
+    std::string wide_mark;
 };
+
+// As json::dump; integers beyond 64 bits come out as they came in.
+std::string dump_exactly(const ChatLine &line, const json_t *value);
 
 // False if the line ends the exchange: no JSON, an error, or no answer at all.
 [[nodiscard]] bool read_chat_line(std::string_view text, ChatLine &out,

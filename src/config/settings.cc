@@ -24,11 +24,11 @@ namespace
 
 constexpr uint64_t kMaxDefaultWorkers = 4;
 
-// A value as it was found; an empty text is none.
+// A value as it was found.
 struct Found {
     std::string text;
-    std::string where;
-    size_t line = 0; // in the file; 0 = not there
+    std::string where; // empty = not given
+    size_t line = 0;   // in the file; 0 = not there
 };
 
 std::string unknown_name(std::string_view name)
@@ -81,9 +81,11 @@ void take_line(std::string_view line, const std::string &place, size_t number,
                                        std::to_string(value.line)});
         return;
     }
-    value.text = line.substr(equals + 1);
-    value.where = place + ": " + std::string(name);
     value.line = number;
+    value.text = line.substr(equals + 1);
+    if (!value.text.empty()) {
+        value.where = place + ": " + std::string(name);
+    }
 }
 
 void take_lines(std::string_view text, const std::string &path,
@@ -244,22 +246,28 @@ void conclude(const std::vector<Found> &found, Draft &draft,
     }
 }
 
+std::string masked(const SettingRow &row, const Config &config)
+{
+    std::string value = "***";
+    if (std::string_view(row.name) == "TOKENS_JSON") {
+        const size_t count = config.tokens.size();
+        value += " (" + std::to_string(count);
+        value += count == 1 ? " token)" : " tokens)";
+    }
+    return value;
+}
+
 std::vector<std::string> dump_lines(const std::vector<Found> &found,
                                     const Config &config)
 {
     std::vector<std::string> lines;
     for (size_t i = 0; i < found.size(); i++) {
         const SettingRow &row = table()[i].row;
-        std::string value =
-            found[i].text.empty() ? row.default_value : found[i].text;
-        if (row.secret && !value.empty()) {
-            value = "***";
-        }
+        std::string value = row.default_value;
         if (std::string_view(row.name) == "WORKERS") {
             value = std::to_string(config.workers);
-        } else if (std::string_view(row.name) == "TOKENS_JSON" &&
-                   !value.empty()) {
-            value += " (" + std::to_string(config.tokens.size()) + " tokens)";
+        } else if (!found[i].where.empty()) {
+            value = row.secret ? masked(row, config) : found[i].text;
         }
         lines.push_back(std::string(row.name) + "=" + value);
     }
@@ -323,7 +331,6 @@ bool load_config(const std::string &path, const Environment &environment,
     take_environment(environment, found);
     read_values(found, draft, problems);
     conclude(found, draft, problems);
-    draft.config.dump.clear();
     load_tokens(found, path, draft, problems);
     if (problems.size() == problems_before) {
         draft.config.dump = dump_lines(found, draft.config);

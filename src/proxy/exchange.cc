@@ -580,7 +580,9 @@ void Exchange::finish(Cause cause)
         AccessRecord record;
         record.id = request_id_;
         record.peer = sink_.peer();
-        record.label = principal_ == nullptr ? "" : principal_->label;
+        if (principal_ != nullptr) {
+            record.label = principal_->label;
+        }
         record.method = head_ == nullptr ? "" : method_name(head_->method);
         record.endpoint = endpoint_ == nullptr ? "" : endpoint_->name;
         record.model = scanner_.facts().model_text;

@@ -43,11 +43,15 @@ ProcessCost read_process_cost(pid_t pid)
         die("process %d is gone", static_cast<int>(pid));
     }
     while (const dirent *entry = readdir(directory.get())) {
+        // ".." has a schedstat too: the main thread's, once more.
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
         File file(
             fopen((tasks + "/" + entry->d_name + "/schedstat").c_str(), "r"));
         unsigned long long cpu = 0;
         unsigned long long wait = 0;
-        // "." and a thread that has just ended have no such file.
+        // A thread that has just ended has no such file.
         if (file != nullptr &&
             fscanf(file.get(), "%llu %llu", &cpu, &wait) == 2) {
             cost.cpu_ns += cpu;

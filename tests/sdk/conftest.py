@@ -1,27 +1,19 @@
 """Fixtures of the SDK suites: one backend, and a daemon with WORKERS=1 and
 one with WORKERS=4, each kept for all tests."""
 
-import json
-import os
 import pathlib
-import re
-import subprocess
-import time
+import sys
 import uuid
 
 import openai
 import pytest
 
-from moods import Moods
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "scripted")]
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DAEMON = os.environ.get("LLM_PROXYD", str(ROOT / "build/llm-proxyd-test"))
-MAIN_TOKEN = "demo-key-123"  # README's
-START_SECONDS = 20
-STOP_SECONDS = 20
-SANITIZER_REPORT = re.compile(
-    r"ERROR: AddressSanitizer|LeakSanitizer|runtime error:"
-    r"|WARNING: ThreadSanitizer")
+# pylint: disable=wrong-import-position
+from daemon import TOKEN, Daemon  # noqa: E402
+from moods import Moods  # noqa: E402
 
 
 def token(name, **fields):
@@ -29,7 +21,7 @@ def token(name, **fields):
 
 
 TOKENS = [
-    token(MAIN_TOKEN, rpm=100_000),
+    token(TOKEN, rpm=100_000),
     token("disabled", disabled=True),
     token("only-vllm", models=["vllm:*"]),
     # One for each test that uses a limit up.
@@ -39,66 +31,25 @@ TOKENS = [
 ]
 
 
-class Proxy:
+class Proxy(Daemon):
     """The daemon as the SDKs meet it."""
 
     def __init__(self, folder, **settings):
-        self.clock_file = folder / "clock"
-        self.advance(0)
-        self._log = folder / "stderr"
-        config = folder / "llm-proxy.conf"
-        settings.update(LISTEN="127.0.0.1:0", MAX_BODY_BYTES="256k",
-                        DRAIN_TIMEOUT="1s", TOKENS_JSON=json.dumps(TOKENS))
-        config.write_text("".join(f"{name}={value}\n"
-                                  for name, value in settings.items()))
-        config.chmod(0o600)
-        # Settings in the caller's environment would win over the file.
-        environment = {name: value for name, value in os.environ.items()
-                       if name == "PATH" or name.endswith("SAN_OPTIONS")}
-        environment["LLM_PROXY_CLOCK_FILE"] = str(self.clock_file)
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen([DAEMON, "-c", config],
-                                             env=environment, stderr=log)
-        self.port = self._wait_for_port()
+        super().__init__(folder, tokens=TOKENS, MAX_BODY_BYTES="256k",
+                         **settings)
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def _wait_for_port(self):
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            found = re.search(r"listening on 127\.0\.0\.1:(\d+)",
-                              self._log.read_text())
-            if found:
-                return int(found[1])
-            time.sleep(0.01)
-        self._process.kill()
-        raise RuntimeError(f"{DAEMON} did not start:\n"
-                           + self._log.read_text())
-
-    def client(self, api_key=MAIN_TOKEN):
+    def client(self, api_key=TOKEN):
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key)
 
     def async_client(self):
-        return openai.AsyncOpenAI(base_url=f"{self.url}/v1",
-                                  api_key=MAIN_TOKEN)
+        return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key=TOKEN)
 
     def advance(self, ms):
-        """Moves the daemon's clock on. It must never read half a file: time
-        would go backwards. The Node tests move it as well."""
-        if self.clock_file.exists():
-            ms += int(self.clock_file.read_text())
-        following = self.clock_file.with_suffix(".next")
-        following.write_text(f"{ms}\n")
-        following.replace(self.clock_file)
-
-    def stop(self):
-        self._process.terminate()
-        try:
-            status = self._process.wait(STOP_SECONDS)
-        finally:
-            self._process.kill()
-        log = self._log.read_text()
-        assert status == 0, f"exit status {status}:\n{log}"
-        assert not SANITIZER_REPORT.search(log), log
+        # The Node tests move the clock as well.
+        if self.clock_path.exists():
+            self.clock_ms = int(self.clock_path.read_text())
+        super().advance(ms)
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +70,7 @@ def proxy(request, moods, tmp_path_factory):
 @pytest.fixture
 def lonely_proxy(tmp_path):
     """A daemon whose backends refuse connections: nothing listens there."""
-    nowhere = "http://127.0.0.1:1"
-    daemon = Proxy(tmp_path, OLLAMA_BASE_URL=nowhere, VLLM_BASE_URL=nowhere)
+    daemon = Proxy(tmp_path)
     yield daemon
     daemon.stop()
 

@@ -62,9 +62,10 @@ def node_results(node_folder, proxy, moods):
     done = subprocess.run(
         [NODE, "--test", "--test-reporter=junit", "--test-concurrency=1",
          *files],
-        cwd=node_folder, capture_output=True, text=True, timeout=SECONDS,
+        cwd=node_folder, stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=SECONDS,
         env={"PATH": os.environ["PATH"], "PROXY_URL": proxy.url,
-             "MOODS_URL": moods.url, "CLOCK_FILE": str(proxy.clock_file)})
+             "MOODS_URL": moods.url, "CLOCK_FILE": str(proxy.clock_path)})
     results = {}
     try:
         for case in ElementTree.fromstring(done.stdout).iter("testcase"):

@@ -22,9 +22,9 @@ namespace llmproxy
 struct ClientRequest {
     std::string &body; // may be edited in place by start(), see passthrough
     const json::BodyFacts &facts;
-    std::string_view sent_model;  // as the client wrote it, prefix included
-    std::string_view model;       // for the backend
-    size_t model_removed = 0;     // bytes of sent_model before `model`
+    std::string_view sent_model; // as the client wrote it, prefix included
+    std::string_view model;      // for the backend
+    size_t model_removed = 0;    // bytes of sent_model before `model`
     std::string_view request_id;
     const std::vector<Field> &fields; // of the client's head
     const Config &config;
@@ -45,10 +45,10 @@ struct UpstreamRequest {
 // How the answer's head looks to the client.
 struct AnswerShape {
     int status = 200;
-    bool sse = false;                     // adds the heads that SSE needs
+    bool sse = false; // adds the heads that SSE needs
     std::string content_type;
-    std::optional<uint64_t> length;       // absent = chunked or until close
-    FieldBlock extra;                     // further header lines
+    std::optional<uint64_t> length; // absent = chunked or until close
+    FieldBlock extra;               // further header lines
 };
 
 // Tokens as the backend counted them; -1 = it did not say.
@@ -104,9 +104,9 @@ public:
     virtual uint64_t pieces() const = 0;
 };
 
-constexpr size_t kMaxErrorBody = 64 * 1024;        // a backend's error text
-constexpr size_t kMaxLine = 8 * 1024 * 1024;       // one NDJSON or SSE line
-constexpr size_t kMaxReply = 64 * 1024 * 1024;     // one non-stream answer
+constexpr size_t kMaxErrorBody = size_t{64} << 10; // a backend's error text
+constexpr size_t kMaxLine = size_t{8} << 20;       // one NDJSON or SSE line
+constexpr size_t kMaxReply = size_t{64} << 20;     // one non-stream answer
 
 // For vLLM and other OpenAI-compatible servers: `path` as the client sent it.
 std::unique_ptr<Adapter> make_passthrough(std::string_view path, EndMark mark);

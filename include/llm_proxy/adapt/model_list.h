@@ -23,8 +23,8 @@ const char *model_list_path(BackendKind kind);
 // Reads the answer to it. Unknown members of a vLLM model (max_model_len,
 // root, parent) are kept; its id gets the prefix.
 [[nodiscard]] bool parse_model_list(BackendKind kind, std::string_view body,
-                                    int64_t now_s,
-                                    std::vector<ModelEntry> &out, Error &err);
+                                    int64_t now_s, std::vector<ModelEntry> &out,
+                                    Error &err);
 // {"object":"list","data":[...]}
 std::string render_model_list(const std::vector<const ModelEntry *> &entries);
 // The entry that `id` names: the id itself, with the default backend's prefix,

@@ -1,0 +1,652 @@
+#!/usr/bin/env python3
+"""`make bench`: what a request costs, as a ratio to nginx.
+
+nginx and HAProxy as plain reverse proxies and llm-proxyd with tokens, limits
+and access log stand in front of the same scripted backend. Each proxy runs on
+the first core, backend and load on the second. Cost is the time on the CPU
+that the kernel counted for all threads of a proxy, divided by what it
+answered in the same window, so it does not depend on who is the bottleneck.
+Rounds are interleaved (A B C A B C ...), ratios are taken within a round.
+
+A row that was disturbed is measured once more; if it is disturbed again, the
+table says so and shows no ratio. The exit status is 0 only if every row has
+its number; a missed target does not change it.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = ("bench_backend", "bench_load")
+TOKEN = "bench-key-123"
+PIECES = 200
+PACED_PIECES = 100
+INTERVAL_MS = 50
+CONNECTIONS = 64
+
+# A row counts as disturbed when nginx's own rounds differ by more than this,
+# or when the proxies waited for their core for more than this share of the
+# time that they ran on it: another program was there.
+MAX_SPREAD = 0.25
+MAX_WAIT = 0.15
+
+
+class Failed(Exception):
+    """A row has no number, and why."""
+
+
+# What is sent. An SDK's request has about these headers, so every proxy reads
+# and passes on as many as it will in practice.
+
+def request(path, body=None):
+    head = [
+        f"{'POST' if body else 'GET'} {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Accept-Encoding: gzip, deflate",
+        "Connection: keep-alive",
+        "Accept: application/json",
+        "User-Agent: OpenAI/Python 1.57.0",
+        "X-Stainless-Lang: python",
+        "X-Stainless-Package-Version: 1.57.0",
+        "X-Stainless-OS: Linux",
+        "X-Stainless-Arch: x64",
+        "X-Stainless-Runtime: CPython",
+        "X-Stainless-Runtime-Version: 3.11.7",
+        "X-Stainless-Async: false",
+        "X-Stainless-Retry-Count: 0",
+        f"Authorization: Bearer {TOKEN}",
+    ]
+    if body:
+        head += ["Content-Type: application/json",
+                 f"Content-Length: {len(body)}"]
+    return "\r\n".join(head + ["", body or ""]).encode()
+
+
+def chat(model, stream=False, path="/v1/chat/completions"):
+    return request(path, json.dumps({
+        "messages": [
+            {"role": "system", "content": "You are a patient teacher who "
+             "answers in short, plain sentences."},
+            {"role": "user", "content": "What does a reverse proxy do, and "
+             "how does one notice a good one?"},
+        ],
+        "model": model,
+        "max_tokens": 256,
+        "stream": stream,
+        "temperature": 0.7,
+    }, separators=(",", ":")))
+
+
+# What must come back before a proxy is measured: fast nonsense has no number.
+
+def is_chat(body):
+    choice = json.loads(body)["choices"][0]
+    return len(choice["message"]["content"]) > 250
+
+
+def is_ollama_chat(body):
+    return len(json.loads(body)["message"]["content"]) > 250
+
+
+def is_sse(body):
+    events = [event for event in body.split(b"\n\n") if event]
+    return (events[-1] == b"data: [DONE]" and len(events) > PIECES
+            and all(json.loads(event[6:])["choices"] for event in events[:-1]))
+
+
+def is_ndjson(body):
+    lines = body.splitlines()
+    return len(lines) == PIECES and json.loads(lines[-1])["done"]
+
+
+def is_anything(body):
+    return body is not None
+
+
+NGINX, HAPROXY, DAEMON, DIRECT = "nginx", "HAProxy", "llm-proxyd", "direct"
+
+
+@dataclass
+class Row:
+    name: str
+    title: str
+    # What each is asked: (request, check of its answer or None).
+    asked: dict
+    per: str = "answers"      # or "events"
+    target: float = None      # ratio to nginx that this release aims at
+    budget: float = None      # ratio that the design allows
+    paced: bool = False
+
+
+ROWS = [
+    Row("chat", "plain chat to vLLM",
+        {NGINX: (chat("bench"), is_chat),
+         HAPROXY: (chat("bench"), is_chat),
+         DAEMON: (chat("vllm:bench"), is_chat)}, target=2.5, budget=2.0),
+    Row("burst", "200-piece vLLM stream in one burst",
+        {NGINX: (chat("bench", True), is_sse),
+         HAPROXY: (chat("bench", True), is_sse),
+         DAEMON: (chat("vllm:bench", True), is_sse)}, target=1.0, budget=0.7),
+    Row("ollama-chat", "plain chat to Ollama, translated; others untranslated",
+        {NGINX: (chat("bench", path="/api/chat"), is_ollama_chat),
+         HAPROXY: (chat("bench", path="/api/chat"), is_ollama_chat),
+         DAEMON: (chat("ollama:bench"), is_chat)}, budget=2.5),
+    Row("ollama-burst",
+        "200-piece Ollama stream in one burst, translated; others not",
+        {NGINX: (chat("bench", True, "/api/chat"), is_ndjson),
+         HAPROXY: (chat("bench", True, "/api/chat"), is_ndjson),
+         DAEMON: (chat("ollama:bench", True), is_sse)}, budget=1.5),
+    Row("paced", "paced vLLM stream, per piece",
+        {NGINX: (chat("paced", True), None),
+         HAPROXY: (chat("paced", True), None),
+         DAEMON: (chat("vllm:paced", True), None)},
+        per="events", budget=1.2, paced=True),
+    Row("local", "answered by itself: /healthz against `return 200`",
+        {NGINX: (request("/empty"), is_anything),
+         DAEMON: (request("/healthz"), is_anything)}),
+]
+# Rows of another kind: microseconds over direct, and memory.
+LATENCY = Row("latency", "added latency, one client, plain chat",
+              {DIRECT: (chat("bench"), is_chat), **ROWS[0].asked})
+MEMORY = Row("memory", "RssAnon: at start, per open stream", ROWS[4].asked,
+             paced=True)
+LATENCY_BUDGET_US = (100, 500)      # p50, p99
+MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
+ALL_ROWS = ROWS + [LATENCY, MEMORY]
+
+
+# The parties
+
+NGINX_CONF = """
+daemon off;
+master_process off;
+worker_processes 1;
+worker_rlimit_nofile {files};
+pid {dir}/nginx.pid;
+error_log {dir}/nginx.err;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    keepalive_requests 1000000000;
+    upstream backend {{
+        server 127.0.0.1:{backend};
+        keepalive 2048;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+        location = /empty {{ return 200; }}
+    }}
+}}
+"""
+
+HAPROXY_CONF = """
+global
+    nbthread 1
+    maxconn 8192
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+    default_backend models
+frontend clients
+    bind 127.0.0.1:{port} backlog 4096
+backend models
+    server one 127.0.0.1:{backend}
+"""
+
+DAEMON_CONF = """
+LISTEN=127.0.0.1:{port}
+VLLM_BASE_URL=http://127.0.0.1:{backend}
+OLLAMA_BASE_URL=http://127.0.0.1:{backend}
+TOKENS_JSON=[{{"token":"{token}","label":"bench","rpm":1000000000,\
+"rpd":1000000000}}]
+WORKERS=1
+MAX_CONNECTIONS=8192
+ACCESS_LOG={dir}/access.log
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def spawn(command, core, **kwargs):
+    return subprocess.Popen(
+        [str(part) for part in command], stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}), **kwargs)
+
+
+def stop(child):
+    child.terminate()
+    try:
+        child.wait(5)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+@dataclass
+class Party:
+    """A running proxy, or the backend itself (pid 0: no cost is taken)."""
+    name: str
+    port: int
+    pid: int = 0
+    start_kib: int = 0
+
+
+@dataclass
+class Bench:
+    build: pathlib.Path
+    daemon: pathlib.Path
+    rounds: int
+    seconds: float
+    streams: int
+    folder: pathlib.Path
+    cores: list
+    backend_port: int = 0
+    log: list = field(default_factory=list)
+
+    def tool(self, name):
+        return self.build / "tests" / "bench" / name
+
+    @contextlib.contextmanager
+    def backend(self):
+        child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
+                       "--paced-pieces", PACED_PIECES,
+                       "--interval-ms", INTERVAL_MS],
+                      self.cores[1], stdout=subprocess.PIPE, text=True)
+        try:
+            self.backend_port = int(child.stdout.readline())
+            yield
+        finally:
+            stop(child)
+
+    @contextlib.contextmanager
+    def party(self, name):
+        """Starts a proxy of its own; ends it afterwards."""
+        if name == DIRECT:
+            yield Party(name, self.backend_port)
+            return
+        port = free_port()
+        template, command = {
+            NGINX: (NGINX_CONF, ["nginx", "-p", self.folder, "-c"]),
+            HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
+            DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
+        }[name]
+        config = self.folder / f"{name}.conf"
+        config.write_text(template.lstrip().format(
+            port=port, backend=self.backend_port, dir=self.folder,
+            token=TOKEN, files=self.streams * 2 + 4096))
+        config.chmod(0o600)
+        errors = self.folder / f"{name}.stderr"
+        with open(errors, "wb") as stderr:
+            # Nothing from the environment may change a proxy's settings.
+            child = spawn(command + [config], self.cores[0], stderr=stderr,
+                          env={"PATH": os.environ["PATH"] + ":/usr/sbin"})
+        try:
+            wait_for(port, child, errors)
+            yield Party(name, port, child.pid, rss_anon_kib(child.pid))
+        finally:
+            stop(child)
+
+    def load(self, row, party, window_ms, connections):
+        """One window; returns what bench_load counted."""
+        asked = self.folder / "request"
+        asked.write_bytes(row.asked[party.name][0])
+        ramp = 1000 if row.paced else 0
+        with spawn([self.tool("bench_load"), "--port", party.port,
+                    "--request", asked, "--connections", connections,
+                    "--ramp-ms", ramp,
+                    "--warmup-ms", 500 if row.paced else 200,
+                    "--window-ms", window_ms, "--pid", party.pid or 1],
+                   self.cores[1], stdout=subprocess.PIPE,
+                   stderr=subprocess.PIPE, text=True) as child:
+            out, err = child.communicate(timeout=window_ms / 1000 + 30)
+        if child.returncode != 0:
+            raise Failed(f"{party.name}: {first_line(err)}")
+        return json.loads(out)
+
+
+def wait_for(port, child, errors):
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise Failed(f"{child.args[0]} ended at once: "
+                         + first_line(errors.read_text(errors="replace")))
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.01)
+    raise Failed(f"{child.args[0]} does not listen")
+
+
+def first_line(text):
+    return (text.strip().splitlines() or ["it said nothing"])[0]
+
+
+def rss_anon_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"RssAnon:\s+(\d+)", status)[1])
+
+
+def check(row, party):
+    asked, is_right = row.asked[party.name]
+    if is_right is None:
+        return
+    try:
+        with socket.create_connection(("127.0.0.1", party.port), 10) as sock:
+            sock.sendall(asked)
+            answer = HTTPResponse(sock)
+            answer.begin()
+            body = answer.read()
+            right = answer.status == 200 and is_right(body)
+    except (OSError, HTTPException, ValueError, LookupError) as problem:
+        raise Failed(f"{party.name}: {problem!r}") from problem
+    if not right:
+        raise Failed(f"{party.name} answers {answer.status}: {body[:200]!r}")
+
+
+# Measuring
+
+def summary(values):
+    return {"median": statistics.median(values), "min": min(values),
+            "max": max(values), "values": values}
+
+
+def interleave(bench, row, connections, window_ms):
+    """All rounds of a row: {name: [what bench_load counted, ...]}"""
+    counted = {name: [] for name in row.asked}
+    with contextlib.ExitStack() as stack:
+        parties = [stack.enter_context(bench.party(name))
+                   for name in row.asked]
+        for party in parties:
+            check(row, party)
+        for _ in range(bench.rounds):
+            for party in parties:
+                counted[party.name].append(
+                    bench.load(row, party, window_ms, connections))
+    return counted
+
+
+def why_disturbed(counted, values):
+    spread = (max(values) - min(values)) / statistics.median(values)
+    if spread > MAX_SPREAD:
+        return f"nginx's rounds differ by {spread:.0%}"
+    waits = [sample["wait_ns"] / sample["cpu_ns"]
+             for samples in counted.values() for sample in samples]
+    wait = statistics.median(waits)
+    if wait > MAX_WAIT:
+        return f"another program was on the core for {wait:.0%} of the time"
+    return None
+
+
+def measure_cost(bench, row):
+    connections = bench.streams if row.paced else CONNECTIONS
+    counted = interleave(bench, row, connections, int(bench.seconds * 1000))
+    for name, samples in counted.items():
+        for sample in samples:
+            due = connections * sample["window_ns"] / 1e6 / INTERVAL_MS
+            if row.paced and sample["events"] < 0.95 * due:
+                raise Failed(f"{name}: {sample['events']} of {due:.0f} pieces "
+                             "came; fewer --streams?")
+            if sample[row.per] == 0:
+                raise Failed(f"{name}: no answer within a window")
+    cost = {name: [sample["cpu_ns"] / sample[row.per] / 1000
+                   for sample in samples]
+            for name, samples in counted.items()}
+    result = {"unit": "us", "disturbed": why_disturbed(counted, cost[NGINX]),
+              "parties": {}}
+    for name, values in cost.items():
+        party = summary(values)
+        party["ratio"] = summary(
+            [value / base for value, base in zip(values, cost[NGINX])])
+        party["busy"] = statistics.median(
+            sample["cpu_ns"] / sample["window_ns"]
+            for sample in counted[name])
+        result["parties"][name] = party
+    return result
+
+
+def measure_latency(bench, row):
+    counted = interleave(bench, row, 1, int(bench.seconds * 1000 / 2))
+    direct = counted.pop(DIRECT)
+    result = {"unit": "us", "budget": LATENCY_BUDGET_US, "parties": {}}
+    for name, samples in counted.items():
+        result["parties"][name] = {
+            key: summary([(sample[key + "_ns"] - base[key + "_ns"]) / 1000
+                          for sample, base in zip(samples, direct)])
+            for key in ("p50", "p99")}
+    nginx = result["parties"][NGINX]["p50"]
+    spread = (nginx["max"] - nginx["min"]) / nginx["median"]
+    # Wake-ups across cores vary more than work does.
+    result["disturbed"] = (f"nginx's rounds differ by {spread:.0%}"
+                           if spread > 2 * MAX_SPREAD else None)
+    return result
+
+
+def measure_memory(bench, row):
+    """Fresh processes: what earlier rows left in the heap does not count."""
+    result = {"unit": "KiB", "budget": MEMORY_BUDGET_KIB, "disturbed": None,
+              "streams": bench.streams, "parties": {}}
+    for name in row.asked:
+        with bench.party(name) as party:
+            sample = bench.load(row, party, 1000, bench.streams)
+            result["parties"][name] = {
+                "start": party.start_kib,
+                "per_stream": (sample["rss_anon_kib"] - party.start_kib)
+                / bench.streams}
+    return result
+
+
+def measure(bench, row):
+    method = {"latency": measure_latency, "memory": measure_memory}.get(
+        row.name, measure_cost)
+    for _ in range(2):
+        try:
+            result = method(bench, row)
+        except (Failed, OSError, subprocess.SubprocessError) as problem:
+            result = {"failed": str(problem)}
+        if not result.get("disturbed"):
+            break
+    return {"name": row.name, "title": row.title, "target": row.target,
+            "ratio_budget": row.budget, **result}
+
+
+# Showing
+
+COLUMNS = ["CPU per request", "nginx, us", "HAProxy, us", "llm-proxyd, us",
+           "ratio to nginx", "target", "budget"]
+
+
+def spread_text(part, digits=1):
+    return (f"{part['median']:.{digits}f} "
+            f"({part['min']:.{digits}f}-{part['max']:.{digits}f})")
+
+
+def limit_text(limit):
+    return f"<= {limit:.1f}" if limit is not None else ""
+
+
+def cells(row):
+    """The table's line of one row."""
+    parties = row.get("parties", {})
+    limits = [limit_text(row["target"]), limit_text(row["ratio_budget"])]
+    trouble = row.get("failed") or row.get("disturbed")
+    if trouble:
+        word = "failed" if row.get("failed") else "disturbed"
+        return [row["title"], "", "", "", f"{word}: {trouble}"] + limits
+
+    def shown(name, text):
+        return text(parties[name]) if name in parties else ""
+
+    if row["name"] == "latency":
+        def text(party):
+            return (f"p50 {party['p50']['median']:+.0f}, "
+                    f"p99 {party['p99']['median']:+.0f}")
+        limits = ["", "p50 <= {}, p99 <= {}".format(*row["budget"])]
+        ratio = ""
+    elif row["name"] == "memory":
+        def text(party):
+            return f"{party['start']} KiB, {party['per_stream']:.1f} KiB"
+        limits = ["", "<= {} KiB, <= {} KiB".format(*row["budget"])]
+        ratio = ""
+    else:
+        text = spread_text
+        ratio = shown(DAEMON, lambda party: spread_text(party["ratio"], 2))
+    return ([row["title"]] + [shown(name, text)
+                              for name in (NGINX, HAPROXY, DAEMON)]
+            + [ratio] + limits)
+
+
+def table(rows, markdown):
+    lines = [COLUMNS] + [cells(row) for row in rows]
+    if markdown:
+        lines.insert(1, ["---"] + ["---:"] * (len(COLUMNS) - 1))
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    # What went wrong with a row is longer than any column is wide.
+    plain = [line for line in lines if ": " not in line[4]]
+    widths = [max(len(line[i]) for line in plain)
+              for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(
+        cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+        for line in lines)
+
+
+def version(command):
+    try:
+        done = subprocess.run([str(part) for part in command],
+                              capture_output=True, text=True, timeout=5,
+                              env={"PATH": os.environ["PATH"] + ":/usr/sbin"})
+    except (OSError, subprocess.SubprocessError) as problem:
+        return str(problem)
+    return first_line(done.stdout + done.stderr)
+
+
+def machine():
+    info = pathlib.Path("/proc/cpuinfo").read_text(errors="replace")
+    name = re.search(r"^model name\s*:\s*(.*)$", info, re.M)
+    return {"cpu": name[1] if name else platform.machine(),
+            "cores": os.cpu_count(), "kernel": platform.release()}
+
+
+# Setting up
+
+def usable_cores():
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit("bench: two cores are needed, one for the proxy and one for "
+                 "load and backend")
+    return cores[:2]
+
+
+def usable_streams(wanted):
+    """A proxy needs two descriptors a stream."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    streams = min(wanted, (hard - 200) // 2)
+    if streams < wanted:
+        print(f"bench: {streams} streams instead of {wanted}: only {hard} "
+              "descriptors (ulimit -Hn)", file=sys.stderr)
+    return streams
+
+
+def build_tools(build):
+    status = subprocess.call(
+        ["ninja", "-C", str(build)] + [f"tests/bench/{name}"
+                                       for name in TOOLS],
+        stdout=subprocess.DEVNULL)
+    if status != 0:
+        sys.exit(f"bench: {', '.join(TOOLS)} could not be built in {build}")
+
+
+def options():
+    names = [row.name for row in ALL_ROWS]
+    parser = argparse.ArgumentParser(
+        description="CPU per request of nginx, HAProxy and llm-proxyd")
+    parser.add_argument("--row", action="append", choices=names,
+                        help="only this row; may be given several times")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5,
+                        help="length of a window")
+    parser.add_argument("--streams", type=int, default=1000,
+                        help="open streams of the rows that need many")
+    parser.add_argument("--build", type=pathlib.Path,
+                        default=ROOT / "build" / "release",
+                        help="meson build folder")
+    parser.add_argument("--daemon", type=pathlib.Path,
+                        help="default: src/llm-proxyd in the build folder")
+    parser.add_argument("--json", type=pathlib.Path,
+                        default=ROOT / "build" / "bench.json")
+    parser.add_argument("--markdown", action="store_true",
+                        help="print the table as README.md has it")
+    return parser.parse_args()
+
+
+def main():
+    args = options()
+    cores = usable_cores()
+    build = args.build.resolve()
+    daemon = (args.daemon or build / "src" / "llm-proxyd").resolve()
+    build_tools(build)
+    if not daemon.exists():
+        sys.exit(f"bench: no {daemon}; `make` builds it")
+    began = time.monotonic()
+    report = {"date": time.strftime("%Y-%m-%d"), "machine": machine(),
+              "versions": {NGINX: version(["nginx", "-v"]),
+                           HAPROXY: version(["haproxy", "-v"]),
+                           DAEMON: version([daemon, "-V"])},
+              "rounds": args.rounds, "seconds": args.seconds, "rows": []}
+    with tempfile.TemporaryDirectory(prefix="llm-proxy-bench-") as folder:
+        bench = Bench(build, daemon, args.rounds, args.seconds,
+                      usable_streams(args.streams), pathlib.Path(folder),
+                      cores)
+        with bench.backend():
+            for row in ALL_ROWS:
+                if args.row and row.name not in args.row:
+                    continue
+                print(f"bench: {row.name} ...", file=sys.stderr, flush=True)
+                report["rows"].append(measure(bench, row))
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(report, indent=1) + "\n")
+    print(table(report["rows"], args.markdown))
+    host = report["machine"]
+    print(f"\nMedians of {args.rounds} interleaved rounds (least-most); "
+          f"{host['cpu']}, kernel {host['kernel']}, {args.streams} streams "
+          f"where many are open, {time.monotonic() - began:.0f} s.")
+    bad = [row for row in report["rows"]
+           if row.get("failed") or row.get("disturbed")]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

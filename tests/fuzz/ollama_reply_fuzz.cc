@@ -1,0 +1,135 @@
+// Any bytes as Ollama's answer, cut in two ways: what the client gets is the
+// same, is JSON, and is never both an error and the end of a stream.
+
+#include "llm_proxy/adapt/adapter.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/value.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+
+using namespace llmproxy;
+
+namespace
+{
+
+struct Seen {
+    AdaptStatus status = AdaptStatus::More;
+    std::string body;
+    std::string error;
+};
+
+// Takes out what is random: the 24 digits behind each `prefix`.
+std::string without_digits(std::string_view text, std::string_view prefix)
+{
+    std::string out;
+    size_t found = 0;
+    while ((found = text.find(prefix)) != std::string_view::npos) {
+        out.append(text.substr(0, found));
+        text.remove_prefix(found + prefix.size());
+        text.remove_prefix(text.size() < 24 ? text.size() : 24);
+    }
+    return out.append(text);
+}
+
+std::string without_ids(std::string_view text)
+{
+    return without_digits(without_digits(text, "chatcmpl-"), "\"call_");
+}
+
+Seen talk(std::string_view reply, bool stream, size_t step)
+{
+    std::string body = stream ? R"({"model":"m","stream":true,"messages":)"
+                                R"([{"role":"user","content":"x"}]})"
+                              : R"({"model":"m","messages":)"
+                                R"([{"role":"user","content":"x"}]})";
+    json::BodyScanner scanner;
+    Config config;
+    const std::vector<Field> fields;
+    UpstreamRequest upstream;
+    ApiError err;
+    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+    if (!scanner.feed(body) || !scanner.finish()) {
+        abort();
+    }
+    const ClientRequest request{
+        body,   scanner.facts(),    "m",       "m", 0, "req", fields,
+        config, config.backends[0], 1790000000};
+    ReplyHead head;
+    head.status = 200;
+    head.fields.push_back({"Content-Type", "application/x-ndjson"});
+    Seen seen;
+    if (!adapter->start(request, upstream, err)) {
+        abort();
+    }
+    seen.status = adapter->reply_head(head);
+    while (seen.status == AdaptStatus::More && !reply.empty()) {
+        const std::string piece(reply.substr(0, step));
+        reply.remove_prefix(piece.size());
+        seen.status = adapter->reply_data(piece, seen.body);
+    }
+    if (seen.status == AdaptStatus::More) {
+        seen.status = adapter->reply_end(seen.body);
+    }
+    if (seen.status == AdaptStatus::Failed) {
+        seen.error = api_error_body(adapter->error());
+        if (!seen.body.empty()) {
+            adapter->append_error(adapter->error(), seen.body);
+        }
+    }
+    return seen;
+}
+
+void check_json(std::string_view text)
+{
+    json::Ptr root;
+    Error ignored;
+    if (!json::parse(text, root, ignored)) {
+        abort();
+    }
+}
+
+void check_events(std::string_view text)
+{
+    while (!text.empty()) {
+        const size_t end = text.find("\n\n");
+        if (end == std::string_view::npos || !starts_with(text, "data: ")) {
+            abort();
+        }
+        const std::string_view data = text.substr(6, end - 6);
+        if (data != "[DONE]") {
+            check_json(data);
+        }
+        text.remove_prefix(end + 2);
+    }
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const std::string_view reply(reinterpret_cast<const char *>(data), size);
+    for (const bool stream : {false, true}) {
+        const Seen whole = talk(reply, stream, SIZE_MAX);
+        const Seen bytes = talk(reply, stream, 1);
+        if (whole.status != bytes.status || whole.error != bytes.error ||
+            without_ids(whole.body) != without_ids(bytes.body)) {
+            abort();
+        }
+        const bool done = whole.status == AdaptStatus::Done;
+        if (stream) {
+            check_events(whole.body);
+            if (done != ends_with(whole.body, "data: [DONE]\n\n")) {
+                abort();
+            }
+        } else if (done) {
+            check_json(whole.body);
+        }
+    }
+    return 0;
+}

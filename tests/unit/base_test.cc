@@ -1,0 +1,348 @@
+// base: strings, digests, ids, descriptors, the clock and the log.
+
+#include "llm_proxy/base/clock.h"
+#include "llm_proxy/base/digest.h"
+#include "llm_proxy/base/fd.h"
+#include "llm_proxy/base/ids.h"
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cmocka.hpp"
+
+using namespace llmproxy;
+
+static void compares_without_case(void **)
+{
+    assert_true(iequals("Content-Length", "cONTENT-lENGTH"));
+    assert_false(iequals("a", "ab"));
+    assert_false(iequals("[", "{")); // 0x20 apart, but no letters
+    assert_int_equal(ifind("xxBearer", "bEARER"), 2);
+    assert_true(ifind("bear", "bearer") == std::string_view::npos);
+    assert_string_equal(to_lower("AbZ[").c_str(), "abz[");
+}
+
+static void trims_and_splits(void **)
+{
+    assert_true(trim(" \t a b \t") == "a b");
+    assert_true(trim(" \t").empty());
+    assert_true(trim("\va") == "\va");
+    const std::vector<std::string_view> parts = split_list(" a,, b ,", ',');
+    assert_int_equal(parts.size(), 2);
+    assert_true(parts[0] == "a" && parts[1] == "b");
+    assert_true(split_list("", ',').empty());
+    assert_true(ends_with("abc", "bc") && !ends_with("c", "bc"));
+    assert_true(starts_with("abc", "ab") && !starts_with("a", "ab"));
+}
+
+static void parses_whole_numbers_only(void **)
+{
+    uint64_t value = 7;
+    assert_true(parse_u64("18446744073709551615", value));
+    assert_true(value == UINT64_MAX);
+    assert_true(parse_u64("007", value));
+    assert_int_equal(value, 7);
+    for (const char *bad : {"", " 1", "+1", "-1", "1 ", "0x1", "1.0",
+                            "18446744073709551616", "99999999999999999999"}) {
+        assert_false(parse_u64(bad, value));
+    }
+    assert_int_equal(value, 7);
+    std::string out;
+    append_u64(out, 0);
+    append_u64(out, UINT64_MAX);
+    assert_string_equal(out.c_str(), "018446744073709551615");
+}
+
+static void decodes_percent_once(void **)
+{
+    std::string out = "before";
+    assert_false(percent_decode("%4", out));
+    assert_false(percent_decode("a%zz", out));
+    assert_string_equal(out.c_str(), "before");
+    assert_true(percent_decode("a%2Fb%253a+", out));
+    assert_string_equal(out.c_str(), "a/b%3a+");
+}
+
+static void proposes_the_nearest_name(void **)
+{
+    const std::vector<std::string_view> names = {"PORT", "HOST",
+                                                 "MAX_BODY_BYTES"};
+    assert_true(nearest_name("PROT", names).empty()); // distance 2 of 4
+    assert_true(nearest_name("PORTS", names) == "PORT");
+    assert_true(nearest_name("MAX_BODY_SIZE", names) == "MAX_BODY_BYTES");
+    assert_true(nearest_name("SOMETHING", names).empty());
+}
+
+static void matches_patterns(void **)
+{
+    static const struct {
+        const char *pattern;
+        const char *text;
+        bool matches;
+    } table[] = {
+        {"", "", true},
+        {"", "a", false},
+        {"*", "", true},
+        {"*", "abc", true},
+        {"a*", "abc", true},
+        {"a*", "ba", false},
+        {"*c", "abc", true},
+        {"*c", "abcd", false},
+        {"a*c", "ac", true},
+        {"a*a", "a", false},
+        {"a*b*c", "axbxbc", true},
+        {"**", "x", true},
+        {"a.c", "abc", false},
+        {"*ab*ab", "ab", false},
+        {"*aab", "aaab", true},
+    };
+    for (const auto &row : table) {
+        if (match_pattern(row.pattern, row.text) != row.matches) {
+            print_error("%s against %s\n", row.pattern, row.text);
+            fail();
+        }
+    }
+}
+
+static void computes_sha256(void **)
+{
+    // FIPS 180-4's own examples.
+    assert_string_equal(
+        hex(sha256("abc")).c_str(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_string_equal(
+        hex(sha256("")).c_str(),
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(hex(sha256("abc"), 9).c_str(), "ba7816bf8");
+    assert_true(equal_constant_time(sha256("a"), sha256("a")));
+    assert_false(equal_constant_time(sha256("a"), sha256("b")));
+}
+
+static void reads_hex_digests(void **)
+{
+    const std::string text = hex(sha256("abc"));
+    Sha256 out = {};
+    assert_true(parse_hex(text, out));
+    assert_true(out == sha256("abc"));
+    std::string upper = text;
+    upper[0] = 'B';
+    assert_true(parse_hex(upper, out));
+    assert_false(parse_hex(text.substr(1), out));
+    assert_false(parse_hex("g" + text.substr(1), out));
+    std::string secret = "secret";
+    wipe(secret);
+    assert_true(secret.empty());
+}
+
+static void ids_are_hex_and_differ(void **)
+{
+    std::set<std::string> seen;
+    for (int i = 0; i < 1000; i++) {
+        std::string id = "req_";
+        append_random_hex(id, 21);
+        assert_int_equal(id.size(), 25);
+        assert_true(id.find_first_not_of("0123456789abcdef", 4) ==
+                    std::string::npos);
+        seen.insert(id);
+    }
+    assert_int_equal(seen.size(), 1000);
+}
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) != -1;
+}
+
+static void descriptors_are_closed_once(void **)
+{
+    const int number = dup(STDERR_FILENO);
+    {
+        Fd first(number);
+        Fd second(std::move(first));
+        assert_int_equal(second.get(), number);
+        assert_true(is_open(number));
+    }
+    assert_false(is_open(number));
+    Fd fd(dup(STDERR_FILENO));
+    const int released = fd.release();
+    assert_false(fd.valid());
+    assert_true(is_open(released));
+    fd.reset(released);
+    fd.reset();
+    assert_false(is_open(released));
+}
+
+static void clocks_run(void **)
+{
+    const SystemClock clock;
+    const int64_t before = clock.mono_ms();
+    assert_true(clock.mono_ms() >= before);
+    assert_true(clock.wall_ms() > INT64_C(1700000000000));
+}
+
+// A log file in a folder of its own.
+struct LogFile {
+    char folder[32] = "/tmp/llmproxy-log-XXXXXX";
+    std::string name;
+
+    LogFile()
+    {
+        if (mkdtemp(folder) != nullptr) {
+            name = std::string(folder) + "/log";
+        }
+    }
+    LogFile(const LogFile &) = delete;
+    LogFile &operator=(const LogFile &) = delete;
+    ~LogFile()
+    {
+        unlink(name.c_str());
+        unlink((name + ".1").c_str());
+        rmdir(folder);
+    }
+    std::string text() const { return read(name); }
+    static std::string read(const std::string &path)
+    {
+        std::string out;
+        FILE *file = fopen(path.c_str(), "r");
+        if (file != nullptr) {
+            char buffer[8192];
+            out.assign(buffer, fread(buffer, 1, sizeof(buffer), file));
+            fclose(file);
+        }
+        return out;
+    }
+};
+
+static void configure(LogLevel level, LogFormat format, const std::string &name)
+{
+    Error err;
+    assert_true(log_configure(level, format, name, err));
+}
+
+static void log_lines_cannot_be_forged(void **)
+{
+    const LogFile file;
+    configure(LogLevel::Info, LogFormat::Text, file.name);
+    log_info("model %s", "a\nb\x1b[2J\xc3\xa9 \"q\"");
+    log_debug("not this one");
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    const std::string text = file.text();
+    const size_t prefix = strlen("2026-11-24T12:00:00.123Z");
+    assert_int_equal(text.find(" info: "), prefix);
+    assert_string_equal(text.c_str() + prefix,
+                        " info: model a\\x0ab\\x1b[2J\\xc3\\xa9 \"q\"\n");
+}
+
+static void json_lines_stay_json(void **)
+{
+    const LogFile file;
+    configure(LogLevel::Info, LogFormat::Json, file.name);
+    log_warning("a\n\"b\\");
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    const std::string text = file.text();
+    assert_int_equal(text.find("{\"ts\":\"20"), 0);
+    assert_true(ends_with(text, "\",\"level\":\"warning\",\"msg\":"
+                                "\"a\\\\x0a\\\"b\\\\\"}\n"));
+}
+
+static void long_lines_are_cut(void **)
+{
+    const LogFile file;
+    const std::string longer(5000, '\x01');
+    configure(LogLevel::Info, LogFormat::Text, file.name);
+    log_error("%s", longer.c_str());
+    configure(LogLevel::Info, LogFormat::Json, file.name);
+    log_error("%s", longer.c_str());
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    const std::string text = file.text();
+    const size_t first = text.find('\n') + 1;
+    assert_in_range(first, 2040, 2048);
+    assert_in_range(text.size() - first, 2040, 2048);
+    assert_true(ends_with(text, "\\\\x01\"}\n"));
+}
+
+static void the_log_is_reopened_after_rotation(void **)
+{
+    const LogFile file;
+    configure(LogLevel::Info, LogFormat::Text, file.name);
+    log_info("one");
+    assert_int_equal(rename(file.name.c_str(), (file.name + ".1").c_str()), 0);
+    log_info("two");
+    log_reopen();
+    log_info("three");
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    const std::string moved = LogFile::read(file.name + ".1");
+    assert_true(moved.find("one") != std::string::npos);
+    assert_true(moved.find("two") != std::string::npos);
+    assert_true(file.text().find("three") != std::string::npos);
+    assert_true(file.text().find("two") == std::string::npos);
+}
+
+static void a_log_that_cannot_be_opened_changes_nothing(void **)
+{
+    const LogFile file;
+    configure(LogLevel::Info, LogFormat::Text, file.name);
+    Error err;
+    assert_false(log_configure(LogLevel::Debug, LogFormat::Json,
+                               std::string(file.folder) + "/no/such", err));
+    assert_true(err.message.find("No such file") != std::string::npos);
+    assert_false(log_enabled(LogLevel::Debug));
+    log_info("still here");
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    assert_true(file.text().find(" info: still here\n") != std::string::npos);
+}
+
+static void lines_that_cannot_be_written_are_counted(void **)
+{
+    const unsigned long before = log_dropped();
+    configure(LogLevel::Info, LogFormat::Text, "/dev/full");
+    errno = 5;
+    log_info("lost");
+    assert_int_equal(errno, 5);
+    configure(LogLevel::Notice, LogFormat::Text, "");
+    assert_int_equal(log_dropped(), before + 1);
+}
+
+static void escapes_untrusted_bytes(void **)
+{
+    std::string out;
+    append_escaped(out, std::string_view("a\"\\\0\x7f", 5));
+    assert_string_equal(out.c_str(), "a\\x22\\x5c\\x00\\x7f");
+    out.clear();
+    append_escaped(out, "abcdef", 3);
+    assert_string_equal(out.c_str(), "abc...");
+}
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(compares_without_case),
+        cmocka_unit_test(trims_and_splits),
+        cmocka_unit_test(parses_whole_numbers_only),
+        cmocka_unit_test(decodes_percent_once),
+        cmocka_unit_test(proposes_the_nearest_name),
+        cmocka_unit_test(matches_patterns),
+        cmocka_unit_test(computes_sha256),
+        cmocka_unit_test(reads_hex_digests),
+        cmocka_unit_test(ids_are_hex_and_differ),
+        cmocka_unit_test(descriptors_are_closed_once),
+        cmocka_unit_test(clocks_run),
+        cmocka_unit_test(log_lines_cannot_be_forged),
+        cmocka_unit_test(json_lines_stay_json),
+        cmocka_unit_test(long_lines_are_cut),
+        cmocka_unit_test(the_log_is_reopened_after_rotation),
+        cmocka_unit_test(a_log_that_cannot_be_opened_changes_nothing),
+        cmocka_unit_test(lines_that_cannot_be_written_are_counted),
+        cmocka_unit_test(escapes_untrusted_bytes),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
