@@ -58,13 +58,13 @@ const char *unusable_reply(const ReplyHead &head)
 
 int reply_retry_after(const ReplyHead &head)
 {
-    constexpr uint64_t kDay = 86400;
+    constexpr uint64_t day = 86400;
     const std::string_view *value = head.find("Retry-After");
     uint64_t seconds = 0;
     if (value == nullptr || !parse_u64(*value, seconds)) {
         return 0;
     }
-    return static_cast<int>(seconds < kDay ? seconds : kDay);
+    return static_cast<int>(seconds < day ? seconds : day);
 }
 
 bool refuse(ApiError &err, ApiErrorKind kind, std::string message,

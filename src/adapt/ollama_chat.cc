@@ -45,7 +45,7 @@ private:
     AdaptStatus fail_unfinished();
     AdaptStatus finish_refusal();
     AdaptStatus finish_whole(std::string &out);
-    AdaptStatus on_line(std::string_view line, std::string &out);
+    AdaptStatus on_line(std::string_view text, std::string &out);
     void begin_answer(std::string_view created_at);
 
     State state_ = State::Refusal;

@@ -123,8 +123,8 @@ bool take_string(std::string_view &text, std::string_view &out)
 // 64 bits; empty if there is none. Behind a broken string there is none.
 std::string_view find_wide_integer(std::string_view text, size_t at)
 {
-    constexpr std::string_view kNumber = "0123456789+-.eE";
-    constexpr size_t kDigits = 19;
+    constexpr std::string_view number_bytes = "0123456789+-.eE";
+    constexpr size_t wide_digits = 19;
     while (at < text.size()) {
         if (text[at] == '"') {
             std::string_view rest = text.substr(at + 1);
@@ -136,10 +136,10 @@ std::string_view find_wide_integer(std::string_view text, size_t at)
             continue;
         }
         const size_t end =
-            std::min(text.find_first_not_of(kNumber, at), text.size());
+            std::min(text.find_first_not_of(number_bytes, at), text.size());
         const std::string_view number = text.substr(at, end - at);
         const size_t sign = starts_with(number, "-") ? 1 : 0;
-        if (number.size() - sign >= kDigits && number[sign] != '0' &&
+        if (number.size() - sign >= wide_digits && number[sign] != '0' &&
             number.find_first_of("+-.eE", sign) == std::string_view::npos) {
             return number;
         }
@@ -174,14 +174,14 @@ std::string quote_wide_integers(std::string_view text, const std::string &mark)
 
 bool parse_line(std::string_view text, ChatLine &out, Error &why)
 {
-    constexpr size_t kMarkDigits = 24;
+    constexpr size_t mark_digits = 24;
     if (json::parse_lenient(text, out.root, why)) {
         return true;
     }
     if (find_wide_integer(text, 0).empty()) {
         return false;
     }
-    append_random_hex(out.wide_mark, kMarkDigits);
+    append_random_hex(out.wide_mark, mark_digits);
     const std::string quoted = quote_wide_integers(text, out.wide_mark);
     return json::parse_lenient(quoted, out.root, why);
 }
@@ -209,7 +209,7 @@ bool read_common_line(std::string_view line, CommonLine &out)
 
 std::string dump_exactly(const ChatLine &line, const json_t *value)
 {
-    const std::string text = json::dump(value);
+    std::string text = json::dump(value);
     if (line.wide_mark.empty()) {
         return text;
     }

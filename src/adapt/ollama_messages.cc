@@ -58,10 +58,10 @@ bool take(std::string_view &text, std::string_view what)
 // The part of a data URL behind its head, for the images Ollama reads.
 bool take_image_head(std::string_view &url)
 {
-    constexpr std::string_view kHeads[] = {
+    constexpr std::string_view heads[] = {
         "data:image/jpeg;base64,", "data:image/jpg;base64,",
         "data:image/png;base64,", "data:image/webp;base64,", "data:;base64,"};
-    for (const std::string_view head : kHeads) {
+    for (const std::string_view head : heads) {
         if (take(url, head)) {
             return true;
         }

@@ -107,8 +107,8 @@ bool is_duration(std::string_view text)
     if (text.empty()) {
         return false;
     }
-    constexpr std::string_view kUnits[] = {"ns", "us", "\xc2\xb5s", "ms",
-                                           "s",  "m",  "h"};
+    constexpr std::string_view units[] = {"ns", "us", "\xc2\xb5s", "ms",
+                                          "s",  "m",  "h"};
     while (!text.empty()) {
         size_t digits = 0;
         size_t dots = 0;
@@ -119,7 +119,7 @@ bool is_duration(std::string_view text)
         }
         text.remove_prefix(at);
         size_t unit = 0;
-        for (const std::string_view name : kUnits) {
+        for (const std::string_view name : units) {
             // "ms" comes before "m".
             if (unit == 0 && text.substr(0, name.size()) == name) {
                 unit = name.size();

@@ -240,14 +240,14 @@ bool on_reasoning_effort(Translation &t, const char *name, json_t *value)
     static const struct {
         const char *effort;
         const char *think; // nullptr = false
-    } kLevels[] = {{"none", nullptr},    {"minimal", "low"}, {"low", "low"},
-                   {"medium", "medium"}, {"high", "high"},   {"xhigh", "max"},
-                   {"ultra", "max"},     {"max", "max"}};
+    } levels[] = {{"none", nullptr},    {"minimal", "low"}, {"low", "low"},
+                  {"medium", "medium"}, {"high", "high"},   {"xhigh", "max"},
+                  {"ultra", "max"},     {"max", "max"}};
     const std::string_view effort = json::string_of(value);
     if (json_is_string(value) && effort.empty()) {
         return true;
     }
-    for (const auto &level : kLevels) {
+    for (const auto &level : levels) {
         if (effort == level.effort) {
             set_first(t, "think",
                       level.think == nullptr ? json_false()
@@ -447,10 +447,10 @@ bool says_something(const json_t *value)
 // Only what can stand in a header is listed.
 bool is_plain_name(std::string_view name)
 {
-    constexpr std::string_view kPlain =
+    constexpr std::string_view plain =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     return !name.empty() && name.size() <= kMaxDroppedName &&
-           name.find_first_not_of(kPlain) == std::string_view::npos;
+           name.find_first_not_of(plain) == std::string_view::npos;
 }
 
 void note_dropped(Translation &t)

@@ -19,7 +19,7 @@ namespace llmproxy
 namespace
 {
 
-constexpr size_t kMaxReplyFields = 64 * 1024;
+constexpr size_t kMaxReplyFields = size_t{64} << 10;
 // Longer than any prefix of an error line that the tracker knows.
 constexpr size_t kLongestPrefix = 16;
 
@@ -141,7 +141,7 @@ std::string_view splice_model(std::string &body, json::Range at,
     assert(value.size() <= at.size());
     const size_t gap = at.size() - value.size();
     char *text = body.data();
-    std::memcpy(text + at.begin + gap, value.data(), value.size());
+    value.copy(text + at.begin + gap, value.size());
     if (at.begin <= body.size() - at.end) {
         std::memmove(text + gap, text, at.begin);
         return std::string_view(body).substr(gap);
@@ -405,10 +405,10 @@ void Passthrough::append_error(const ApiError &error, std::string &out)
         }
         return;
     }
-    constexpr std::string_view kField = "data:";
+    constexpr std::string_view field = "data:";
     if (starts_with(event, line_start_)) {
         out.append(event, line_start_.size());
-    } else if (starts_with(line_start_, kField)) {
+    } else if (starts_with(line_start_, field)) {
         // The backend writes no blank behind the colon.
         out.append(event, line_start_.size() + 1);
     } else {

@@ -40,7 +40,7 @@ private:
     std::vector<std::string_view> raw_;
 };
 
-constexpr size_t kMaxSkeleton = 1024 * 1024;
+constexpr size_t kMaxSkeleton = size_t{1} << 20;
 
 } // namespace llmproxy
 

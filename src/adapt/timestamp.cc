@@ -45,7 +45,7 @@ bool take_offset(std::string_view text, int64_t &out)
         !text.empty() || hours > 23 || minutes > 59) {
         return false;
     }
-    out = sign * (static_cast<int64_t>(hours) * 3600 + minutes * 60);
+    out = sign * (int64_t{hours} * 60 + minutes) * 60;
     return true;
 }
 

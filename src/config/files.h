@@ -15,7 +15,7 @@
 namespace llmproxy
 {
 
-constexpr size_t kMaxConfigFile = 64 * 1024 * 1024;
+constexpr size_t kMaxConfigFile = size_t{64} << 20;
 
 // Reads a whole file, a pipe included. `is_public`: everyone may read it.
 [[nodiscard]] inline bool read_file(const std::string &path, std::string &out,

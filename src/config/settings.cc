@@ -390,9 +390,8 @@ bool parse_with_unit(std::string_view text, const Unit *units, uint64_t max,
 
 bool parse_duration_ms(std::string_view text, int64_t &out)
 {
-    static const Unit units[] = {{"", 1000},      {"ms", 1},
-                                 {"s", 1000},     {"m", 60 * 1000},
-                                 {"h", 3600'000}, {nullptr, 0}};
+    static const Unit units[] = {{"", 1000},    {"ms", 1},        {"s", 1000},
+                                 {"m", 60'000}, {"h", 3'600'000}, {nullptr, 0}};
     uint64_t ms = 0;
     if (!parse_with_unit(text, units, INT64_MAX, ms)) {
         return false;
@@ -404,9 +403,9 @@ bool parse_duration_ms(std::string_view text, int64_t &out)
 bool parse_size(std::string_view text, uint64_t &out)
 {
     static const Unit units[] = {{"", 1},
-                                 {"k", 1024},
-                                 {"m", 1024 * 1024},
-                                 {"g", 1024 * 1024 * 1024},
+                                 {"k", uint64_t{1} << 10},
+                                 {"m", uint64_t{1} << 20},
+                                 {"g", uint64_t{1} << 30},
                                  {nullptr, 0}};
     uint64_t bytes = 0;
     if (!parse_with_unit(text, units, UINT64_MAX, bytes)) {

@@ -2,6 +2,7 @@
 #define LLM_PROXY_SRC_HTTP_CHARS_H
 
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 // The character classes of RFC 9110, as bits of one table.
@@ -44,11 +45,6 @@ constexpr CharTable make_char_table()
 
 inline constexpr CharTable kChars = make_char_table();
 
-inline bool has_class(unsigned char c, uint8_t bit)
-{
-    return (kChars.bits[c] & bit) != 0;
-}
-
 inline bool all_chars(std::string_view text, uint8_t bit)
 {
     uint8_t all = bit; // no early exit: good input is the common case
@@ -63,8 +59,26 @@ inline bool is_token(std::string_view text)
     return !text.empty() && all_chars(text, kTokenChar);
 }
 
+// True if one of eight bytes is below 0x20 or is 0x7f.
+inline bool holds_control(uint64_t bytes)
+{
+    constexpr uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t low = (bytes - ones * 0x20) & ~bytes;
+    const uint64_t del = bytes ^ ones * 0x7f;
+    return ((low | ((del - ones) & ~del)) & ones * 0x80) != 0;
+}
+
 inline bool is_field_value(std::string_view text)
 {
+    // Most of a request is values without a control byte, tabs included.
+    while (text.size() >= sizeof(uint64_t)) {
+        uint64_t bytes;
+        memcpy(&bytes, text.data(), sizeof(bytes));
+        if (holds_control(bytes)) {
+            break;
+        }
+        text.remove_prefix(sizeof(bytes));
+    }
     return all_chars(text, kValueChar);
 }
 

@@ -26,7 +26,7 @@ constexpr size_t kRequestLineRest = 32;
 constexpr int kMaxBlankLines = 2;
 // Size lines, extensions and trailers may come to the bytes of the body and
 // this; a one-byte chunk costs five more.
-constexpr uint64_t kFramingSlack = 16 * 1024;
+constexpr uint64_t kFramingSlack = 16384;
 
 } // namespace
 

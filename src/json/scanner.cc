@@ -17,6 +17,8 @@ namespace
 
 constexpr uint32_t kReplacement = 0xfffd;
 constexpr char kBom[] = "\xef\xbb\xbf";
+// What a value that is no object begins with.
+constexpr std::string_view kOtherValues = "[\"-0123456789tfn";
 
 } // namespace
 
@@ -135,9 +137,11 @@ bool BodyScanner::on_structure(unsigned char byte)
             state_ = in_object ? State::Key : State::Value;
             return true;
         }
-        if (byte != (in_object ? '}' : ']')) {
-            return syntax(in_object ? "expected ',' or '}'"
-                                    : "expected ',' or ']'");
+        if (in_object && byte != '}') {
+            return syntax("expected ',' or '}'");
+        }
+        if (!in_object && byte != ']') {
+            return syntax("expected ',' or ']'");
         }
         end_container();
         return true;
@@ -150,7 +154,6 @@ bool BodyScanner::on_structure(unsigned char byte)
 
 bool BodyScanner::on_start(unsigned char byte)
 {
-    constexpr std::string_view kOtherValues = "[\"-0123456789tfn";
     if (byte == '{') {
         begin_container(true);
         return true;

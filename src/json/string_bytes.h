@@ -33,13 +33,13 @@ inline bool is_plain(unsigned char byte)
 // above a marked one, so the answer is exact.
 inline bool has_special(uint64_t word)
 {
-    constexpr uint64_t kOnes = 0x0101010101010101;
-    const uint64_t quote = word ^ (kOnes * '"');
-    const uint64_t slash = word ^ (kOnes * '\\');
-    const uint64_t marks = word | (word - kOnes * 0x20) |
-                           ((quote - kOnes) & ~quote) |
-                           ((slash - kOnes) & ~slash);
-    return (marks & (kOnes * 0x80)) != 0;
+    constexpr uint64_t ones = 0x0101010101010101;
+    const uint64_t quote = word ^ (ones * '"');
+    const uint64_t slash = word ^ (ones * '\\');
+    const uint64_t marks = word | (word - ones * 0x20) |
+                           ((quote - ones) & ~quote) |
+                           ((slash - ones) & ~slash);
+    return (marks & (ones * 0x80)) != 0;
 }
 
 // How many bytes at the front of `text` are a string's content as they

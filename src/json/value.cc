@@ -25,8 +25,7 @@ constexpr size_t kDumpFlags =
 // cannot decode; a reason needs neither.
 std::string_view without_quotes(std::string_view message)
 {
-    constexpr std::string_view kUnicode = "invalid Unicode";
-    if (starts_with(message, kUnicode)) {
+    if (starts_with(message, "invalid Unicode")) {
         return "invalid Unicode escape";
     }
     return message.substr(0, message.find(" near '"));

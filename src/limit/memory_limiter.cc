@@ -13,8 +13,8 @@ namespace llmproxy
 namespace
 {
 
-constexpr int64_t kMinuteMs = 60 * 1000;
-constexpr int64_t kDayMs = 24 * 60 * kMinuteMs;
+constexpr int64_t kMinuteMs = 60'000;
+constexpr int64_t kDayMs = 1440 * kMinuteMs;
 constexpr int64_t kUnset = -1;
 
 // What is left of a limit that may have been lowered below its use.

@@ -503,12 +503,9 @@ void Exchange::refuse(const ApiError &error, Cause cause)
     if (!error.allow.empty()) {
         more.add("Allow", error.allow);
     }
-    if (error.kind == ApiErrorKind::MissingApiKey) {
-        more.add("WWW-Authenticate", "Bearer realm=\"llm-proxy\"");
-    } else if (error.kind == ApiErrorKind::InvalidApiKey ||
-               error.kind == ApiErrorKind::TokenExpired) {
-        more.add("WWW-Authenticate",
-                 "Bearer realm=\"llm-proxy\", error=\"invalid_token\"");
+    const char *challenge = api_error_challenge(error.kind);
+    if (challenge != nullptr) {
+        more.add("WWW-Authenticate", challenge);
     }
     status_ = api_error_status(error);
     AnswerHead head;

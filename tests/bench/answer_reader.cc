@@ -17,7 +17,7 @@ namespace
 {
 
 constexpr uint64_t kAbsent = UINT64_MAX;
-constexpr size_t kMaxHead = 64 * 1024;
+constexpr size_t kMaxHead = 65536;
 
 // The value of a hex digit, or -1.
 int hex_digit(char c)
@@ -54,7 +54,7 @@ bool AnswerReader::feed(std::string_view data)
             data = take_line(data, State::Done);
             break;
         case State::Done:
-            die("%zu bytes after the end of an answer", data.size());
+            die("bytes after the end of an answer: " + std::string(data));
         }
     }
     if (state_ != State::Done) {
@@ -84,7 +84,7 @@ std::string_view AnswerReader::take_head(std::string_view data)
 void AnswerReader::begin_body(std::string_view head)
 {
     if (!starts_with(head, "HTTP/1.1 200 ")) {
-        die("not the expected answer:\n%s", head_.c_str());
+        die("not the expected answer:\n" + head_);
     }
     last_ = 0;
     line_empty_ = true;
@@ -95,7 +95,7 @@ void AnswerReader::begin_body(std::string_view head)
     }
     left_ = content_length(head, kAbsent);
     if (left_ == kAbsent) {
-        die("an answer without framing:\n%s", head_.c_str());
+        die("an answer without framing:\n" + head_);
     }
     state_ = left_ > 0 ? State::Body : State::Done;
 }
@@ -131,7 +131,7 @@ std::string_view AnswerReader::take_size(std::string_view data)
         }
         int digit = hex_digit(data[i]);
         if (digit == -1 && data[i] != '\r') {
-            die("not a chunk size: %.20s", std::string(data).c_str());
+            die("not a chunk size: " + std::string(data.substr(0, 20)));
         }
         if (digit != -1) {
             left_ = left_ * 16 + static_cast<uint64_t>(digit);

@@ -36,7 +36,7 @@ std::string stream_head(std::string_view type)
 std::string chunk(std::string_view data)
 {
     char size[24];
-    snprintf(size, sizeof(size), "%zx\r\n", data.size());
+    static_cast<void>(snprintf(size, sizeof(size), "%zx\r\n", data.size()));
     std::string framed = size;
     framed.append(data);
     framed += "\r\n";

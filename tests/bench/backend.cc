@@ -7,9 +7,6 @@
 #include "llm_proxy/base/strings.h"
 
 #include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <string>
@@ -106,8 +103,7 @@ Backend::Backend(const Options &options)
     if (bind(listener_.get(), reinterpret_cast<sockaddr *>(&address),
              sizeof(address)) == -1 ||
         listen(listener_.get(), SOMAXCONN) == -1) {
-        die("127.0.0.1:%u: %s", static_cast<unsigned>(options.port),
-            strerror(errno));
+        die_errno("127.0.0.1:" + std::to_string(options.port));
     }
     watch(epoll_.get(), EPOLL_CTL_ADD, listener_.get(), EPOLLIN);
 }
@@ -128,7 +124,7 @@ void Backend::run()
     for (;;) {
         int count = epoll_wait(epoll_.get(), events, 256, timeout_ms);
         if (count == -1 && errno != EINTR) {
-            die("epoll_wait: %s", strerror(errno));
+            die_errno("epoll_wait");
         }
         for (int i = 0; i < count; i++) {
             on_event(events[i].data.fd, events[i].events);
@@ -168,7 +164,7 @@ void Backend::accept_all()
             if (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR) {
                 return;
             }
-            die("accept: %s", strerror(errno));
+            die_errno("accept");
         }
         int on = 1;
         setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
@@ -204,7 +200,7 @@ bool Backend::receive(Client &client)
     // A proxy has no reason to send more before it has the answer.
     if (body.size() > length ||
         !header_value(head, "transfer-encoding").empty()) {
-        die("a request that is pipelined or chunked:\n%s", client.in.c_str());
+        die("a request that is pipelined or chunked:\n" + client.in);
     }
     bool alive = answer(client, head, body);
     client.in.clear();
@@ -298,7 +294,7 @@ int Backend::send_due_pieces()
 
 Options read_options(int argc, char **argv)
 {
-    static const option kOptions[] = {
+    static const option options_known[] = {
         {"port", required_argument, nullptr, 'p'},
         {"pieces", required_argument, nullptr, 'n'},
         {"paced-pieces", required_argument, nullptr, 'N'},
@@ -308,8 +304,9 @@ Options read_options(int argc, char **argv)
     Options options;
     int letter = 0;
     int index = 0;
-    while ((letter = getopt_long(argc, argv, "", kOptions, &index)) != -1) {
-        const char *name = kOptions[index].name;
+    while ((letter = getopt_long(argc, argv, "", options_known, &index)) !=
+           -1) {
+        const char *name = options_known[index].name;
         switch (letter) {
         case 'p':
             options.port =
@@ -340,7 +337,6 @@ int main(int argc, char **argv)
 {
     // Too large for the stack, and it lives as long as the process.
     static llmproxy::Backend backend(llmproxy::read_options(argc, argv));
-    printf("%u\n", static_cast<unsigned>(backend.port()));
-    fflush(stdout);
+    llmproxy::say(std::to_string(backend.port()));
     backend.run();
 }

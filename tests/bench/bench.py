@@ -21,13 +21,14 @@ import pathlib
 import platform
 import re
 import resource
+import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -177,8 +178,7 @@ master_process off;
 worker_processes 1;
 worker_rlimit_nofile {files};
 pid {dir}/nginx.pid;
-error_log {dir}/nginx.err;
-events {{ worker_connections 16384; }}
+events {{ worker_connections {files}; }}
 http {{
     access_log off;
     client_body_temp_path {dir}/body;
@@ -208,7 +208,7 @@ http {{
 HAPROXY_CONF = """
 global
     nbthread 1
-    maxconn 8192
+    maxconn 4096
 defaults
     mode http
     timeout connect 5s
@@ -229,7 +229,7 @@ OLLAMA_BASE_URL=http://127.0.0.1:{backend}
 TOKENS_JSON=[{{"token":"{token}","label":"bench","rpm":1000000000,\
 "rpd":1000000000}}]
 WORKERS=1
-MAX_CONNECTIONS=8192
+MAX_CONNECTIONS=4096
 ACCESS_LOG={dir}/access.log
 """
 
@@ -274,7 +274,6 @@ class Bench:
     folder: pathlib.Path
     cores: list
     backend_port: int = 0
-    log: list = field(default_factory=list)
 
     def tool(self, name):
         return self.build / "tests" / "bench" / name
@@ -299,20 +298,21 @@ class Bench:
             return
         port = free_port()
         template, command = {
-            NGINX: (NGINX_CONF, ["nginx", "-p", self.folder, "-c"]),
+            NGINX: (NGINX_CONF, ["nginx", "-p", self.folder,
+                                 "-e", self.folder / "nginx.err", "-c"]),
             HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
             DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
         }[name]
         config = self.folder / f"{name}.conf"
         config.write_text(template.lstrip().format(
             port=port, backend=self.backend_port, dir=self.folder,
-            token=TOKEN, files=self.streams * 2 + 4096))
+            token=TOKEN, files=self.streams * 2 + 256))
         config.chmod(0o600)
         errors = self.folder / f"{name}.stderr"
         with open(errors, "wb") as stderr:
             # Nothing from the environment may change a proxy's settings.
             child = spawn(command + [config], self.cores[0], stderr=stderr,
-                          env={"PATH": os.environ["PATH"] + ":/usr/sbin"})
+                          env={"PATH": SEARCH})
         try:
             wait_for(port, child, errors)
             yield Party(name, port, child.pid, rss_anon_kib(child.pid))
@@ -323,15 +323,19 @@ class Bench:
         """One window; returns what bench_load counted."""
         asked = self.folder / "request"
         asked.write_bytes(row.asked[party.name][0])
-        ramp = 1000 if row.paced else 0
-        with spawn([self.tool("bench_load"), "--port", party.port,
-                    "--request", asked, "--connections", connections,
-                    "--ramp-ms", ramp,
-                    "--warmup-ms", 500 if row.paced else 200,
-                    "--window-ms", window_ms, "--pid", party.pid or 1],
-                   self.cores[1], stdout=subprocess.PIPE,
-                   stderr=subprocess.PIPE, text=True) as child:
+        command = [self.tool("bench_load"), "--port", party.port,
+                   "--request", asked, "--connections", connections,
+                   "--ramp-ms", 1000 if row.paced else 0,
+                   "--warmup-ms", 500 if row.paced else 200,
+                   "--window-ms", window_ms]
+        if party.pid:
+            command += ["--pid", party.pid]
+        child = spawn(command, self.cores[1], stdout=subprocess.PIPE,
+                      stderr=subprocess.PIPE, text=True)
+        try:
             out, err = child.communicate(timeout=window_ms / 1000 + 30)
+        finally:
+            child.kill()
         if child.returncode != 0:
             raise Failed(f"{party.name}: {first_line(err)}")
         return json.loads(out)
@@ -533,20 +537,20 @@ def table(rows, markdown):
     if markdown:
         lines.insert(1, ["---"] + ["---:"] * (len(COLUMNS) - 1))
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    # What went wrong with a row is longer than any column is wide.
-    plain = [line for line in lines if ": " not in line[4]]
-    widths = [max(len(line[i]) for line in plain)
+    # A sentence about a row without a number is wider than its column.
+    widths = [max(len(line[i]) for line in lines if line[1] or i == 0)
               for i in range(len(COLUMNS))]
+    shown = [line if line[1] else [line[0], line[4]] for line in lines]
     return "\n".join("  ".join(
         cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-        for line in lines)
+        for line in shown)
 
 
 def version(command):
     try:
         done = subprocess.run([str(part) for part in command],
                               capture_output=True, text=True, timeout=5,
-                              env={"PATH": os.environ["PATH"] + ":/usr/sbin"})
+                              env={"PATH": SEARCH})
     except (OSError, subprocess.SubprocessError) as problem:
         return str(problem)
     return first_line(done.stdout + done.stderr)
@@ -560,6 +564,21 @@ def machine():
 
 
 # Setting up
+
+SEARCH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
+
+
+def installed_parties():
+    if not shutil.which("nginx", path=SEARCH):
+        sys.exit("bench: nginx is missing, and everything is measured "
+                 "against it; `make deps-bench` installs it")
+    if shutil.which("haproxy", path=SEARCH):
+        return
+    print("bench: no haproxy, its column stays empty; `make deps-bench` "
+          "installs it", file=sys.stderr)
+    for row in ALL_ROWS:
+        row.asked.pop(HAPROXY, None)
+
 
 def usable_cores():
     cores = sorted(os.sched_getaffinity(0))
@@ -614,22 +633,24 @@ def options():
 
 def main():
     args = options()
+    installed_parties()
     cores = usable_cores()
     build = args.build.resolve()
     daemon = (args.daemon or build / "src" / "llm-proxyd").resolve()
     build_tools(build)
     if not daemon.exists():
         sys.exit(f"bench: no {daemon}; `make` builds it")
+    streams = usable_streams(args.streams)
     began = time.monotonic()
     report = {"date": time.strftime("%Y-%m-%d"), "machine": machine(),
               "versions": {NGINX: version(["nginx", "-v"]),
                            HAPROXY: version(["haproxy", "-v"]),
                            DAEMON: version([daemon, "-V"])},
-              "rounds": args.rounds, "seconds": args.seconds, "rows": []}
+              "rounds": args.rounds, "seconds": args.seconds,
+              "streams": streams, "rows": []}
     with tempfile.TemporaryDirectory(prefix="llm-proxy-bench-") as folder:
         bench = Bench(build, daemon, args.rounds, args.seconds,
-                      usable_streams(args.streams), pathlib.Path(folder),
-                      cores)
+                      streams, pathlib.Path(folder), cores)
         with bench.backend():
             for row in ALL_ROWS:
                 if args.row and row.name not in args.row:
@@ -641,7 +662,7 @@ def main():
     print(table(report["rows"], args.markdown))
     host = report["machine"]
     print(f"\nMedians of {args.rounds} interleaved rounds (least-most); "
-          f"{host['cpu']}, kernel {host['kernel']}, {args.streams} streams "
+          f"{host['cpu']}, kernel {host['kernel']}, {streams} streams "
           f"where many are open, {time.monotonic() - began:.0f} s.")
     bad = [row for row in report["rows"]
            if row.get("failed") or row.get("disturbed")]

@@ -8,8 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -104,14 +102,14 @@ void Load::open_next()
             -1 ||
         fcntl(fd, F_SETFL, O_NONBLOCK) == -1 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == -1) {
-        die("connection %zu to 127.0.0.1:%u: %s", open_,
-            static_cast<unsigned>(options_.port), strerror(errno));
+        die_errno("connection " + std::to_string(open_) +
+                  " to 127.0.0.1:" + std::to_string(options_.port));
     }
     epoll_event event = {};
     event.events = EPOLLIN;
     event.data.u64 = index;
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == -1) {
-        die("epoll_ctl: %s", strerror(errno));
+        die_errno("epoll_ctl");
     }
     begin(client);
 }
@@ -128,7 +126,7 @@ void Load::send_request(Client &client)
     ssize_t sent = send(client.fd.get(), options_.request.data() + client.sent,
                         options_.request.size() - client.sent, MSG_NOSIGNAL);
     if (sent == -1 && errno != EAGAIN) {
-        die("send: %s", strerror(errno));
+        die_errno("send");
     }
     client.sent += sent == -1 ? 0 : static_cast<size_t>(sent);
     bool blocked = client.sent < options_.request.size();
@@ -148,9 +146,11 @@ void Load::receive(Client &client)
     if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
-    if (got <= 0) {
-        die("connection closed before the end of an answer%s%s",
-            got == 0 ? "" : ": ", got == 0 ? "" : strerror(errno));
+    if (got == -1) {
+        die_errno("recv");
+    }
+    if (got == 0) {
+        die("connection closed before the end of an answer");
     }
     bytes_ += static_cast<uint64_t>(got);
     if (client.answer.feed({buffer_, static_cast<size_t>(got)})) {
@@ -207,13 +207,12 @@ uint64_t Load::events() const
     return sum;
 }
 
-// The value below which `share` of the sorted values lie.
-int64_t quantile(const std::vector<int64_t> &sorted, double share)
+// The value below which `percent` of the sorted values lie.
+uint64_t quantile(const std::vector<int64_t> &sorted, size_t percent)
 {
-    return sorted.empty()
-               ? 0
-               : sorted[static_cast<size_t>(
-                     static_cast<double>(sorted.size() - 1) * share)];
+    return sorted.empty() ? 0
+                          : static_cast<uint64_t>(
+                                sorted[(sorted.size() - 1) * percent / 100]);
 }
 
 void Load::run()
@@ -234,18 +233,27 @@ void Load::run()
     int64_t window_ns = now_ns() - begin_ns;
 
     std::sort(latencies_ns_.begin(), latencies_ns_.end());
-    printf("{\"answers\": %zu, \"events\": %llu, \"bytes\": %llu, "
-           "\"window_ns\": %lld, \"cpu_ns\": %llu, \"wait_ns\": %llu, "
-           "\"rss_anon_kib\": %llu, \"p50_ns\": %lld, \"p99_ns\": %lld}\n",
-           latencies_ns_.size(),
-           static_cast<unsigned long long>(events() - events_before),
-           static_cast<unsigned long long>(bytes_),
-           static_cast<long long>(window_ns),
-           static_cast<unsigned long long>(after.cpu_ns - before.cpu_ns),
-           static_cast<unsigned long long>(after.wait_ns - before.wait_ns),
-           static_cast<unsigned long long>(after.rss_anon_kib),
-           static_cast<long long>(quantile(latencies_ns_, 0.5)),
-           static_cast<long long>(quantile(latencies_ns_, 0.99)));
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counted[] = {
+        {"answers", latencies_ns_.size()},
+        {"events", events() - events_before},
+        {"bytes", bytes_},
+        {"window_ns", static_cast<uint64_t>(window_ns)},
+        {"cpu_ns", after.cpu_ns - before.cpu_ns},
+        {"wait_ns", after.wait_ns - before.wait_ns},
+        {"rss_anon_kib", after.rss_anon_kib},
+        {"p50_ns", quantile(latencies_ns_, 50)},
+        {"p99_ns", quantile(latencies_ns_, 99)},
+    };
+    std::string line;
+    for (const auto &count : counted) {
+        line += line.empty() ? "{\"" : ", \"";
+        line += count.name;
+        line += "\": " + std::to_string(count.value);
+    }
+    say(line + "}");
 }
 
 std::string read_all(const char *path)
@@ -256,7 +264,7 @@ std::string read_all(const char *path)
     for (;;) {
         ssize_t got = read(fd.get(), part, sizeof(part));
         if (got == -1) {
-            die("%s: %s", path, strerror(errno));
+            die_errno(path);
         }
         if (got == 0) {
             return text;
@@ -267,7 +275,7 @@ std::string read_all(const char *path)
 
 Options read_options(int argc, char **argv)
 {
-    static const option kOptions[] = {
+    static const option options_known[] = {
         {"port", required_argument, nullptr, 'p'},
         {"request", required_argument, nullptr, 'r'},
         {"connections", required_argument, nullptr, 'c'},
@@ -281,8 +289,9 @@ Options read_options(int argc, char **argv)
     Options options;
     int letter = 0;
     int index = 0;
-    while ((letter = getopt_long(argc, argv, "", kOptions, &index)) != -1) {
-        const char *name = kOptions[index].name;
+    while ((letter = getopt_long(argc, argv, "", options_known, &index)) !=
+           -1) {
+        const char *name = options_known[index].name;
         switch (letter) {
         case 'p':
             options.port =
@@ -311,7 +320,7 @@ Options read_options(int argc, char **argv)
                 static_cast<pid_t>(option_number(name, optarg, 1, 1 << 22));
             break;
         default:
-            die("bench_load: see tests/bench/load.cc for the options");
+            die("bench_load: its options are in tests/bench/load.cc");
         }
     }
     if (options.port == 0 || options.request.empty()) {

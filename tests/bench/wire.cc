@@ -7,7 +7,6 @@
 #include "llm_proxy/base/strings.h"
 
 #include <cerrno>
-#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -18,14 +17,22 @@
 namespace llmproxy
 {
 
-void die(const char *format, ...)
+void die(const std::string &message)
 {
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
+    static_cast<void>(fprintf(stderr, "%s\n", message.c_str()));
     exit(1);
+}
+
+void die_errno(const std::string &what)
+{
+    die(what + ": " + strerror(errno));
+}
+
+void say(const std::string &line)
+{
+    if (puts(line.c_str()) == EOF || fflush(stdout) == EOF) {
+        die_errno("stdout");
+    }
 }
 
 int64_t now_ns()
@@ -60,8 +67,7 @@ uint64_t content_length(std::string_view head, uint64_t absent)
     std::string_view text = header_value(head, "content-length");
     uint64_t length = absent;
     if (!text.empty() && !parse_u64(text, length)) {
-        die("not a Content-Length: %.*s", static_cast<int>(text.size()),
-            text.data());
+        die("not a Content-Length: " + std::string(text));
     }
     return length;
 }
@@ -71,9 +77,9 @@ uint64_t option_number(const char *option, const char *text, uint64_t least,
 {
     uint64_t value = 0;
     if (!parse_u64(text, value) || value < least || value > most) {
-        die("--%s %s: expected a number from %llu to %llu", option, text,
-            static_cast<unsigned long long>(least),
-            static_cast<unsigned long long>(most));
+        die(std::string("--") + option + " " + text +
+            ": expected a number from " + std::to_string(least) + " to " +
+            std::to_string(most));
     }
     return value;
 }
@@ -84,7 +90,7 @@ void watch(int epoll, int operation, int fd, uint32_t events)
     event.events = events;
     event.data.fd = fd;
     if (epoll_ctl(epoll, operation, fd, &event) == -1) {
-        die("epoll_ctl: %s", strerror(errno));
+        die_errno("epoll_ctl");
     }
 }
 

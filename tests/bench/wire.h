@@ -2,6 +2,7 @@
 #define LLM_PROXY_TESTS_BENCH_WIRE_H
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 // What the two ends of the benchmark have in common.
@@ -10,8 +11,12 @@ namespace llmproxy
 
 // Both ends are tools: whatever is not as expected ends them with a sentence
 // on stderr and status 1, so that no wrong number is ever printed.
-[[noreturn]] void die(const char *format, ...)
-    __attribute__((format(printf, 1, 2)));
+[[noreturn]] void die(const std::string &message);
+// Adds what errno says.
+[[noreturn]] void die_errno(const std::string &what);
+
+// Prints a line, at once.
+void say(const std::string &line);
 
 int64_t now_ns();
 

@@ -80,7 +80,8 @@ def test_example(proxy, name, cut):
 
 
 def is_chat(recorded):
-    return recorded["request"]["path"] == "/api/chat"
+    asked = recorded["request"]
+    return (asked["method"], asked["path"]) == ("POST", "/api/chat")
 
 
 def is_stream(recorded):

@@ -57,6 +57,19 @@ static void leaves_out_what_could_split_a_line(void **)
     assert_true(block.text().empty());
 }
 
+static void every_byte_of_a_value_is_judged(void **)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        const bool allowed = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+        for (size_t at = 0; at < 19; at++) {
+            std::string value(19, at % 2 == 0 ? 'a' : '\xff');
+            value[at] = static_cast<char>(byte);
+            FieldBlock block;
+            assert_int_equal(block.add("X", value), allowed);
+        }
+    }
+}
+
 static void names_methods_and_statuses(void **)
 {
     assert_string_equal(method_name(Method::Get), "GET");
@@ -73,6 +86,7 @@ int main()
         cmocka_unit_test(finds_tokens_in_lists),
         cmocka_unit_test(writes_fields),
         cmocka_unit_test(leaves_out_what_could_split_a_line),
+        cmocka_unit_test(every_byte_of_a_value_is_judged),
         cmocka_unit_test(names_methods_and_statuses),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -42,7 +42,7 @@ void lists_of_ollama_get_ids_and_owners(void **)
     static const struct {
         const char *model;
         const char *wanted; // behind "object":"model"
-    } kCases[] = {
+    } cases[] = {
         {R"({"name":"llama3.2:latest","model":"llama3.2:latest",)"
          R"("modified_at":"2026-08-30T10:00:00.5+02:00"})",
          R"({"id":"ollama:llama3.2:latest","object":"model",)"
@@ -59,7 +59,7 @@ void lists_of_ollama_get_ids_and_owners(void **)
          R"({"id":"ollama:reg:5000/team/bot","object":"model",)"
          R"("created":1790000000,"owned_by":"team"})"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         const std::vector<ModelEntry> list =
             read(BackendKind::Ollama,
                  std::string(R"({"models":[{},)") + row.model + "]}");
@@ -95,7 +95,7 @@ void dates_are_read_exactly(void **)
     static const struct {
         const char *date;
         int64_t wanted;
-    } kCases[] = {
+    } cases[] = {
         {"1970-01-01T00:00:00Z", 0},
         {"2024-02-29T23:59:59Z", 1709251199},
         {"2026-09-01T08:30:00.123456789Z", 1788251400},
@@ -110,7 +110,7 @@ void dates_are_read_exactly(void **)
         {"1969-12-31T23:59:59Z", kNow},
         {"", kNow},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         const std::vector<ModelEntry> list =
             read(BackendKind::Ollama,
                  std::string(R"({"models":[{"name":"m","modified_at":")") +
@@ -160,7 +160,7 @@ void models_are_found_by_what_routes_to_them(void **)
         const char *id;
         BackendKind by_default;
         const char *found; // nullptr = none
-    } kCases[] = {
+    } cases[] = {
         {"ollama:llama3.2:latest", BackendKind::Vllm, "ollama:llama3.2:latest"},
         {"ollama:llama3.2", BackendKind::Vllm, "ollama:llama3.2:latest"},
         {"llama3.2", BackendKind::Ollama, "ollama:llama3.2:latest"},
@@ -174,7 +174,7 @@ void models_are_found_by_what_routes_to_them(void **)
         {"", BackendKind::Ollama, nullptr},
         {"ollama:", BackendKind::Ollama, nullptr},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         const ModelEntry *found = find_model(entries, row.id, row.by_default);
         assert_string_equal(found == nullptr ? "" : found->id.c_str(),
                             row.found == nullptr ? "" : row.found);
@@ -191,7 +191,7 @@ void recorded_tags_are_read(void **)
     while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) {
         text.append(buffer, got);
     }
-    fclose(file);
+    (void)fclose(file);
     size_t lists = 0;
     for (const std::string_view line : split_list(text, '\n')) {
         json::Ptr record;

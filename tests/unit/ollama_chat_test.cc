@@ -41,7 +41,7 @@ std::string read_file(const std::string &name)
     while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) {
         out.append(buffer, got);
     }
-    fclose(file);
+    (void)fclose(file);
     return out;
 }
 
@@ -310,7 +310,7 @@ void bad_requests_name_the_member(void **)
         const char *members;
         const char *param;
         const char *code; // nullptr = null
-    } kCases[] = {
+    } cases[] = {
         {R"("stream":1)", "stream", "invalid_type"},
         {R"("stream_options":true)", "stream_options", "invalid_type"},
         {R"("stream_options":{"include_usage":1})",
@@ -365,7 +365,7 @@ void bad_requests_name_the_member(void **)
         {R"("format":"xml")", "format", "invalid_type"},
         {R"("truncate":1)", "truncate", "invalid_type"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(row.members));
         const Seen seen = talk(client, Reply(), kWhole);
         if (!seen.refused) {
@@ -385,7 +385,7 @@ void bad_messages_name_the_place(void **)
     static const struct {
         const char *messages;
         const char *param;
-    } kCases[] = {
+    } cases[] = {
         {R"("x")", "messages"},
         {R"([])", "messages"},
         {R"(null)", "messages"},
@@ -413,7 +413,7 @@ void bad_messages_name_the_place(void **)
          "messages[0].tool_calls[0].function.arguments"},
         {R"([{"role":"assistant","tool_calls":5}])", "messages[0].tool_calls"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(std::string(R"({"model":"ollama:m","messages":)") +
                       row.messages + "}");
         const Seen seen = talk(client, Reply(), kWhole);
@@ -431,7 +431,7 @@ void members_become_ollamas(void **)
     static const struct {
         const char *members;
         const char *upstream; // beside model, messages, stream and truncate
-    } kCases[] = {
+    } cases[] = {
         {"", ""},
         {R"("temperature":null,"stop":null,"n":1,"logit_bias":{})", ""},
         {R"("max_tokens":-1,"stop":[],"modalities":["text"])", ""},
@@ -465,7 +465,7 @@ void members_become_ollamas(void **)
          R"("tool_choice":"none")",
          ""},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(row.members));
         ApiError err;
         const std::unique_ptr<Adapter> adapter = make_ollama_chat();
@@ -484,13 +484,13 @@ void truncate_follows_client_then_settings(void **)
         const char *members;
         bool setting;
         const char *wanted;
-    } kCases[] = {
+    } cases[] = {
         {"", false, R"({"truncate":false})"},
         {"", true, "{}"},
         {R"("truncate":true)", false, R"({"truncate":true})"},
         {R"("truncate":false)", true, R"({"truncate":false})"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(row.members));
         client.config.ollama_truncate = row.setting;
         ApiError err;
@@ -723,7 +723,7 @@ void assert_both_ways(std::string_view content)
 
 void both_ways_through_a_line_are_equal(void **)
 {
-    static const char *const kBits[] = {
+    static const char *const bits[] = {
         "a", "word ", R"(\")", R"(\\)", R"(\/)", R"(\n)", R"(\u003c)",
         R"(\u2028)", R"(\u0000)", R"(\ud83d\ude00)", "\xc3\xa9", "\xe6\x97\xa5",
         "\xf0\x9f\x98\x80", "\x7f", "{", "}", ",", ":",
@@ -731,8 +731,8 @@ void both_ways_through_a_line_are_equal(void **)
         R"(\ud83d)", R"(\x)", R"(\u00g0)", "\xff", "\xed\xa0\x80", "\xc0\xaf",
         "\xf4\x90\x80\x80", "\xe6\x97", "\x01", "\t", "\"",
         R"(","thinking":"t)"};
-    constexpr size_t kCount = sizeof kBits / sizeof kBits[0];
-    constexpr size_t kGood = 18;
+    constexpr size_t bit_count = sizeof bits / sizeof bits[0];
+    constexpr size_t good = 18;
     srandom(7);
     for (int round = 0; round < 3000; round++) {
         std::string content;
@@ -740,7 +740,7 @@ void both_ways_through_a_line_are_equal(void **)
         for (long i = 0; i < size; i++) {
             // Mostly good ones, or no long line would ever pass.
             const auto pick = static_cast<size_t>(random());
-            content += kBits[random() % 8 == 0 ? pick % kCount : pick % kGood];
+            content += bits[random() % 8 == 0 ? pick % bit_count : pick % good];
         }
         assert_both_ways(content);
     }
@@ -817,7 +817,7 @@ void unusable_heads_fail(void **)
         int status;
         const char *name;
         const char *value;
-    } kCases[] = {
+    } cases[] = {
         {200, "Content-Type", "text/html"},
         {200, "X", "y"},
         {204, "Content-Type", "application/json"},
@@ -827,7 +827,7 @@ void unusable_heads_fail(void **)
         {200, "Content-Encoding", "gzip"},
         {200, "Transfer-Encoding", "gzip, chunked"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(""));
         ApiError err;
         const std::unique_ptr<Adapter> adapter = make_ollama_chat();
@@ -851,7 +851,7 @@ void refusals_become_ours(void **)
         int client_status;
         const char *code; // nullptr = null
         const char *message;
-    } kCases[] = {
+    } cases[] = {
         {400, R"({"error":"invalid model name"})", 400, nullptr,
          "invalid model name"},
         {400, R"({"error":"input exceeds the context length"})", 400,
@@ -876,7 +876,7 @@ void refusals_become_ours(void **)
         {503, "", 503, "backend_busy", "upstream returned status 503"},
         {504, "{}", 504, "backend_timeout", nullptr},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(""));
         Reply reply;
         reply.status = row.status;
@@ -909,14 +909,14 @@ void reasoning_has_the_configured_name(void **)
     static const struct {
         ReasoningField field;
         const char *wanted;
-    } kCases[] = {
+    } cases[] = {
         {ReasoningField::Reasoning, R"({"content":"a","reasoning":"t"})"},
         {ReasoningField::ReasoningContent,
          R"({"content":"a","reasoning_content":"t"})"},
         {ReasoningField::Both,
          R"({"content":"a","reasoning":"t","reasoning_content":"t"})"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(request_with(""));
         client.config.reasoning_field = row.field;
         Reply reply;
@@ -949,7 +949,7 @@ struct Outcome {
 
 const Outcome *find_outcome(std::string_view name)
 {
-    static const Outcome kOutcomes[] = {
+    static const Outcome outcomes[] = {
         {"chat_name_cloud", 502, "backend_auth", false},
         {"chat_invalid_utf8_runner_error_rendered", 200, "backend_error", true},
         {"chat_invalid_utf8_runner_error_rendered_ns", 502, "backend_error",
@@ -985,7 +985,7 @@ const Outcome *find_outcome(std::string_view name)
         {"chat_think_badlevel", 400, "", false},
         {"wrong_method_chat", 502, "backend_bad_response", false},
     };
-    for (const Outcome &outcome : kOutcomes) {
+    for (const Outcome &outcome : outcomes) {
         if (name == outcome.name) {
             return &outcome;
         }
@@ -1063,9 +1063,9 @@ void add_openai(const json_t *object, Sum &sum)
 // in its place, on both sides, shows that it passed.
 std::string narrowed(std::string text)
 {
-    constexpr std::string_view kWide = "12345678901234567000";
+    constexpr std::string_view wide = "12345678901234567000";
     size_t at = 0;
-    while ((at = text.find(kWide)) != std::string::npos) {
+    while ((at = text.find(wide)) != std::string::npos) {
         text.erase(at, 2);
     }
     return text;

@@ -131,7 +131,7 @@ void only_the_model_changes(void **)
     static const struct {
         const char *sent;
         const char *wanted;
-    } kCases[] = {
+    } cases[] = {
         {R"({"model":"qwen","x":1})", R"({"model":"qwen","x":1})"},
         {R"({"model":"vllm:qwen","x":1})", R"({"model":"qwen","x":1})"},
         {R"({ "x" : 1 , "model" : "vllm:qwen" })",
@@ -148,7 +148,7 @@ void only_the_model_changes(void **)
          R"({"x":[1e400,123456789012345678901234567890,"\ud800"],)"
          R"("y":"\"model\":\"vllm:a\"","model":"b","z":{"model":"c"}})"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Client client(row.sent);
         const std::unique_ptr<Adapter> adapter = new_adapter();
         client.start(*adapter);
@@ -478,7 +478,7 @@ void unusable_heads_fail(void **)
     static const struct {
         int status;
         Field field;
-    } kCases[] = {
+    } cases[] = {
         {101, {"Upgrade", "x"}},
         {204, {"X", "y"}},
         {206, {"Content-Range", "x"}},
@@ -488,7 +488,7 @@ void unusable_heads_fail(void **)
         {200, {"Content-Encoding", "br"}},
         {200, {"Transfer-Encoding", "gzip"}},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Reply reply;
         reply.status = row.status;
         reply.fields.push_back(row.field);
@@ -510,7 +510,7 @@ void refusals_become_ours(void **)
         const char *code; // "" = null
         const char *param;
         const char *message;
-    } kCases[] = {
+    } cases[] = {
         {404,
          R"({"error":{"message":"The model `q` does not exist.",)"
          R"("type":"NotFoundError","param":"model","code":404}})",
@@ -552,7 +552,7 @@ void refusals_become_ours(void **)
          "The backend answered with status 504."},
         {507, R"({"error":"x"})", 507, "backend_error", "", "x"},
     };
-    for (const auto &row : kCases) {
+    for (const auto &row : cases) {
         Reply reply;
         reply.status = row.status;
         reply.fields = {{"Retry-After", "7"}};

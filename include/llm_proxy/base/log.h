@@ -20,11 +20,11 @@ namespace llmproxy
 enum class LogLevel { Error, Warning, Notice, Info, Debug };
 enum class LogFormat { Text, Json };
 
-// Before any thread starts, and again on reload. `file` empty = stderr. On
+// Before any thread starts, and again on reload. `path` empty = stderr. On
 // false the earlier settings stay. Text lines are
 // "2026-11-24T12:00:00.123Z error: message"; JSON lines have ts, level, msg.
 [[nodiscard]] bool log_configure(LogLevel level, LogFormat format,
-                                 const std::string &file, Error &err);
+                                 const std::string &path, Error &err);
 // Opens the log file anew (after logrotate moved it away).
 void log_reopen();
 bool log_enabled(LogLevel level);

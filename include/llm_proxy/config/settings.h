@@ -49,7 +49,7 @@ enum class ReasoningField { Reasoning, ReasoningContent, Both };
 // published: exchanges pin the snapshot they began with.
 struct Config {
     std::vector<ListenAddress> listen;
-    BackendConfig backends[kBackends]; // indexed by BackendKind
+    std::array<BackendConfig, kBackends> backends; // by BackendKind
     BackendKind default_backend = BackendKind::Ollama;
     std::vector<AddressRange> trusted_proxies;
     TokenTable tokens;

@@ -9,9 +9,9 @@ namespace llmproxy
 {
 
 struct LintLimits {
-    size_t max_target = 8 * 1024;
-    size_t max_block = 32 * 1024;
-    size_t max_line = 16 * 1024;
+    size_t max_target = 8192;
+    size_t max_block = 32768;
+    size_t max_line = 16384;
     size_t max_fields = 100;
 };
 

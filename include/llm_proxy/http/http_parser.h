@@ -32,6 +32,8 @@ public:
     ~HttpParser();
     HttpParser(const HttpParser &) = delete;
     HttpParser &operator=(const HttpParser &) = delete;
+    HttpParser(HttpParser &&) = delete;
+    HttpParser &operator=(HttpParser &&) = delete;
 
     // Looks at `in`, says how much of it was `consumed`, and what happened.
     // Body views point into `in`. After Fault always Fault.

@@ -24,6 +24,8 @@ public:
     ~MemoryLimitTable();
     MemoryLimitTable(const MemoryLimitTable &) = delete;
     MemoryLimitTable &operator=(const MemoryLimitTable &) = delete;
+    MemoryLimitTable(MemoryLimitTable &&) = delete;
+    MemoryLimitTable &operator=(MemoryLimitTable &&) = delete;
 
     // Gives every principal the slot of its record, making new ones. Called
     // by the supervisor before a configuration is published.

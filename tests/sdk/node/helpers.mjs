@@ -40,14 +40,24 @@ export async function seen(model) {
   return answer.json();
 }
 
-// Resolves when the backend has seen the peer of the first request leave.
-export async function left(model) {
+// Resolves when `holds` is true of the first request for that model.
+async function first(model, holds, sentence) {
   const deadline = Date.now() + SOON_MS;
-  while (!(await seen(model))[0]?.left) {
-    assert.ok(Date.now() < deadline, "the backend was not freed");
+  for (;;) {
+    const [request] = await seen(model);
+    if (request && holds(request)) {
+      return;
+    }
+    assert.ok(Date.now() < deadline, sentence);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
+
+export const arrived = (model) =>
+  first(model, () => true, "nothing reached the backend");
+
+export const left = (model) =>
+  first(model, (request) => request.left, "the backend was not freed");
 
 // Moves the proxy's clock on. It must never read half a file: time would go
 // backwards.

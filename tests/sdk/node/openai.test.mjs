@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import {
-  HELLO, TEXT, advance, both, client, countedFetch, left, ownModel, seen,
-  test, textOf,
+  HELLO, TEXT, advance, arrived, both, client, countedFetch, left, ownModel,
+  seen, test, textOf,
 } from "./helpers.mjs";
 
 const WAIT_SLACK_MS = 100;
@@ -147,9 +147,7 @@ both("abort by a signal before the answer", async (backend) => {
     { model: `${backend}:${model}`, messages: HELLO },
     { signal: controller.signal });
   const refused = assert.rejects(answer, OpenAI.APIUserAbortError);
-  while ((await seen(model)).length === 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await arrived(model);
   controller.abort();
   await refused;
   await left(model);
