@@ -78,8 +78,11 @@ build/%/build.ninja:
 	    { echo "meson is missing: run 'make deps' first" >&2; exit 1; }
 	meson setup --prefix='$(PREFIX)' $(SETUP) build/$*
 
-build-asan build-tsan build-fuzz: build-%: build/%/build.ninja
+build-asan build-tsan: build-%: build/%/build.ninja
 	ninja -C build/$*
+
+build-fuzz: build/fuzz/build.ninja
+	ninja -C build/fuzz fuzz
 
 build-release: build/release/build.ninja
 	ninja -C build/release

@@ -25,7 +25,8 @@ CI = os.environ.get("CI", "") not in ("", "0", "false")
 
 # What pytest is given; `unit` is meson's.
 PYTEST = {
-    "lint": ["tests/lint"],
+    # clang-tidy over all of it takes minutes.
+    "lint": ["tests/lint", "-o", "timeout=900"],
     "integration": ["tests/integration",
                     "--ignore=tests/integration/test_hostile.py"],
     "hostile": ["tests/integration/test_hostile.py"],

@@ -23,6 +23,8 @@ namespace
 {
 
 constexpr uint64_t kMaxDefaultWorkers = 4;
+constexpr char kNameBytes[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "abcdefghijklmnopqrstuvwxyz0123456789_";
 
 // A value as it was found.
 struct Found {
@@ -38,6 +40,12 @@ std::string unknown_name(std::string_view name)
     }
     if (starts_with(name, "export ")) {
         return "this is no shell script; leave \"export\" out";
+    }
+    // What does not look like a name may be part of a secret: a list of
+    // tokens that was broken into lines.
+    if (name.empty() || name.find_first_not_of(kNameBytes) != name.npos) {
+        return "a name holds only letters, digits and _; a value ends with "
+               "its line";
     }
     std::vector<std::string_view> names;
     std::string upper;

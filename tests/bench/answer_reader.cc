@@ -84,7 +84,7 @@ std::string_view AnswerReader::take_head(std::string_view data)
 void AnswerReader::begin_body(std::string_view head)
 {
     if (!starts_with(head, "HTTP/1.1 200 ")) {
-        die("not the expected answer:\n" + head_);
+        die("not the expected answer: " + head_);
     }
     last_ = 0;
     line_empty_ = true;
@@ -95,7 +95,7 @@ void AnswerReader::begin_body(std::string_view head)
     }
     left_ = content_length(head, kAbsent);
     if (left_ == kAbsent) {
-        die("an answer without framing:\n" + head_);
+        die("an answer without framing: " + head_);
     }
     state_ = left_ > 0 ? State::Body : State::Done;
 }

@@ -129,7 +129,7 @@ def test_files_of_other_editors(check, lines):
 # Mistakes ---------------------------------------------------------------------
 
 @pytest.mark.parametrize("line, message", [
-    ("PROT=1", 'unknown setting "PROT"; did you mean PORT?'),
+    ("PORTT=1", 'unknown setting "PORTT"; did you mean PORT?'),
     ("max_body_bytes=1", "did you mean MAX_BODY_BYTES?"),
     ("ZZZZZZZZZZ=1", 'unknown setting "ZZZZZZZZZZ"'),
     ("export PORT=1", '"export"'),

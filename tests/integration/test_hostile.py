@@ -3,6 +3,7 @@ pieces of 7 bytes, with what reached the backend checked as well."""
 
 import asyncio
 import base64
+import contextlib
 import json
 import pathlib
 import re
@@ -15,7 +16,7 @@ from daemon import SLOW, Daemon
 CASES = json.loads((pathlib.Path(__file__).resolve().parents[1]
                     / "data/hostile.json").read_text())
 BY_ID = {case["id"]: case for case in CASES}
-# The size of the pieces in which a mode sends a request.
+# Each mode's size of pieces, and its number of workers.
 MODES = {"whole-workers1": (1 << 20, 1), "pieces-workers4": (7, 4)}
 MARK = b"an-answer-of-the-backend"
 AT_ONCE = 12
@@ -87,7 +88,8 @@ async def play(case, port, piece):
     except ConnectionError:
         verdict.closed = True
     sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        await sending
     writer.transport.abort()
     return verdict
 
@@ -115,10 +117,10 @@ async def play_all(port, backend, piece):
 class Sweep:
     """All cases in one mode against one daemon."""
 
-    def __init__(self, folder, piece):
+    def __init__(self, folder, piece, workers):
         self.backend = Backend(answer_at_once)
         self.daemon = Daemon(
-            folder, WORKERS=2, OLLAMA_BASE_URL=self.backend.url,
+            folder, WORKERS=workers, OLLAMA_BASE_URL=self.backend.url,
             VLLM_BASE_URL=self.backend.url, MAX_BODY_BYTES="1m",
             HEAD_TIMEOUT="2s", BODY_TIMEOUT="2s",
             tokens=[{"token": "demo-key-123", "label": "demo",
@@ -138,7 +140,7 @@ def sweeps(tmp_path_factory):
 
     def sweep(mode):
         if mode not in made:
-            made[mode] = Sweep(tmp_path_factory.mktemp(mode), MODES[mode])
+            made[mode] = Sweep(tmp_path_factory.mktemp(mode), *MODES[mode])
         return made[mode]
 
     yield sweep

@@ -486,7 +486,8 @@ static void a_file_reports_every_problem_with_its_line(void **)
          "FILE:7: no blanks may stand before or after the name",
          "FILE:8: no blanks may stand before or after the name",
          "FILE:9: unknown setting \"COMPLETELY_ELSE\"",
-         "FILE:10: unknown setting \"\"",
+         "FILE:10: a name holds only letters, digits and _; a value ends "
+         "with its line",
          "FILE:1: PORT: must be a number from 0 to 65535, not \"x\"",
          "FILE:11: LOG_LEVEL: the value holds a control character",
          "FILE: no tokens: set TOKENS_FILE to a file, or TOKENS_JSON to a "
@@ -499,6 +500,18 @@ static void a_near_name_is_suggested(void **)
         load_text(std::string(kTokensLine) + "OLLAMA_BASE_ULR=x\n"),
         {"FILE:2: unknown setting \"OLLAMA_BASE_ULR\"; did you mean "
          "OLLAMA_BASE_URL?"});
+}
+
+static void a_list_of_tokens_in_several_lines_is_not_printed(void **)
+{
+    const Loaded loaded = load_text("TOKENS_JSON=[\n"
+                                    "{\"token\":\"s3cret==\","
+                                    "\"label\":\"a\"},\n"
+                                    "{\"token\":\"s3cret-b\"}]\n");
+    assert_int_equal(loaded.problems.size(), 3);
+    for (const std::string &problem : loaded.problems) {
+        assert_null(strstr(problem.c_str(), "s3cret"));
+    }
 }
 
 static void the_environment_wins_over_the_file(void **)
@@ -795,6 +808,7 @@ int main()
         cmocka_unit_test(a_file_is_lines_of_name_and_value),
         cmocka_unit_test(a_file_reports_every_problem_with_its_line),
         cmocka_unit_test(a_near_name_is_suggested),
+        cmocka_unit_test(a_list_of_tokens_in_several_lines_is_not_printed),
         cmocka_unit_test(the_environment_wins_over_the_file),
         cmocka_unit_test(an_unreadable_file_is_told_apart),
         cmocka_unit_test(a_failed_load_leaves_the_result_alone),
