@@ -157,14 +157,15 @@ std::string peer_name(const sockaddr *address)
     if (address->sa_family == AF_INET) {
         const sockaddr_in *in = reinterpret_cast<const sockaddr_in *>(address);
         inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-        snprintf(text, sizeof(text), "%s:%u", host, ntohs(in->sin_port));
+        (void)snprintf(text, sizeof(text), "%s:%u", host, ntohs(in->sin_port));
         return text;
     }
     if (address->sa_family == AF_INET6) {
         const sockaddr_in6 *in6 =
             reinterpret_cast<const sockaddr_in6 *>(address);
         inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-        snprintf(text, sizeof(text), "[%s]:%u", host, ntohs(in6->sin6_port));
+        (void)snprintf(text, sizeof(text), "[%s]:%u", host,
+                       ntohs(in6->sin6_port));
         return text;
     }
     return "unix";

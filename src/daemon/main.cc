@@ -24,8 +24,6 @@
 #include "process_clock.h"
 #include "supervisor.h"
 
-extern char **environ;
-
 namespace
 {
 
@@ -67,7 +65,7 @@ void raise_fd_limit(const Config &config)
     }
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     // A client and its backend connection each; listeners, logs, loops.
     const rlim_t wanted = 2 * config.max_connections + 64;
@@ -100,7 +98,7 @@ int check_config(const Options &options, const std::string &path,
     bool readable = true;
     const bool ok = load_config(path, environment, config, problems, readable);
     for (const Problem &problem : problems) {
-        fprintf(stderr, "%s\n", to_string(problem).c_str());
+        (void)fprintf(stderr, "%s\n", to_string(problem).c_str());
     }
     if (!readable) {
         return kExitNoInput;
@@ -110,22 +108,22 @@ int check_config(const Options &options, const std::string &path,
     }
     if (options.dump) {
         for (const std::string &line : config.dump) {
-            printf("%s\n", line.c_str());
+            (void)printf("%s\n", line.c_str());
         }
         return kExitOk;
     }
     if (options.test) {
         for (const std::string &warning : config.warnings) {
-            fprintf(stderr, "warning: %s\n", warning.c_str());
+            (void)fprintf(stderr, "warning: %s\n", warning.c_str());
         }
-        fprintf(stderr, "configuration is ok\n");
+        (void)fprintf(stderr, "configuration is ok\n");
         return kExitOk;
     }
     return -1;
 }
 
 int start(const std::string &path, Environment environment,
-          std::shared_ptr<Config> config)
+          const std::shared_ptr<Config> &config)
 {
     Error err;
     if (!log_configure(config->log_level, config->log_format, config->log_file,
@@ -143,7 +141,7 @@ int start(const std::string &path, Environment environment,
     // Tokens' digests and prompts are in memory: no core, no ptrace by peers.
     prctl(PR_SET_DUMPABLE, 0);
     Supervisor supervisor(process_clock(), path, std::move(environment),
-                          std::move(config));
+                          config);
     return supervisor.run();
 }
 
@@ -165,7 +163,7 @@ int main(int argc, char **argv)
         return kExitOk;
     }
     if (!UpstreamPool::global_init()) {
-        fprintf(stderr, "llm-proxyd: libcurl cannot be initialised\n");
+        (void)fprintf(stderr, "llm-proxyd: libcurl cannot be initialised\n");
         return kExitSoftware;
     }
     json::init();

@@ -44,15 +44,15 @@ bool parse_options(int argc, char **argv, Options &out)
             out.help = true;
             break;
         default:
-            fprintf(stderr, "Try 'llm-proxyd --help'.\n");
+            (void)fprintf(stderr, "Try 'llm-proxyd --help'.\n");
             return false;
         }
     }
     if (optind < argc) {
-        fprintf(stderr,
-                "llm-proxyd: unexpected argument '%s'\n"
-                "Try 'llm-proxyd --help'.\n",
-                argv[optind]);
+        (void)fprintf(stderr,
+                      "llm-proxyd: unexpected argument '%s'\n"
+                      "Try 'llm-proxyd --help'.\n",
+                      argv[optind]);
         return false;
     }
     return true;
@@ -60,7 +60,7 @@ bool parse_options(int argc, char **argv, Options &out)
 
 void print_usage()
 {
-    printf(
+    (void)printf(
         "Usage: llm-proxyd [-c file] [-t | -T | -V | -h]\n"
         "One OpenAI-compatible address in front of a site's model servers.\n"
         "\n"
@@ -80,8 +80,8 @@ void print_usage()
 
 void print_version()
 {
-    printf("llm-proxyd %s\n%s\nlibevent/%s\n", LLMPROXY_VERSION,
-           UpstreamPool::version().c_str(), event_get_version());
+    (void)printf("llm-proxyd %s\n%s\nlibevent/%s\n", LLMPROXY_VERSION,
+                 UpstreamPool::version().c_str(), event_get_version());
 }
 
 } // namespace llmproxy

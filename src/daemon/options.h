@@ -7,16 +7,13 @@ namespace llmproxy
 {
 
 // Exit codes, as sysexits(3) has them.
-enum ExitCode {
-    kExitOk = 0,
-    kExitUsage = 64,
-    kExitNoInput = 66,
-    kExitSoftware = 70,
-    kExitOs = 71,
-    kExitCannotCreate = 73,
-    kExitPermission = 77,
-    kExitConfig = 78,
-};
+constexpr int kExitOk = 0;
+constexpr int kExitUsage = 64;        // the command line is off
+constexpr int kExitNoInput = 66;      // the file of -c cannot be read
+constexpr int kExitSoftware = 70;     // a library cannot be used
+constexpr int kExitOs = 71;           // an address cannot be listened on
+constexpr int kExitCannotCreate = 73; // a log file cannot be opened
+constexpr int kExitConfig = 78;       // the configuration is wrong
 
 struct Options {
     std::string config_path; // empty = the default one, where it exists

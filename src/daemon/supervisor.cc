@@ -25,7 +25,8 @@ constexpr int64_t kFastMs = 1000;
 } // namespace
 
 Supervisor::Supervisor(const Clock &clock, std::string config_path,
-                       Environment environment, std::shared_ptr<Config> config)
+                       Environment environment,
+                       const std::shared_ptr<Config> &config)
     : process_(clock), config_path_(std::move(config_path)),
       environment_(std::move(environment)), timer_(loop_, *this)
 {

@@ -26,7 +26,7 @@ class Supervisor final : private TimerHandler
 public:
     // `config_path` and the environment are read again on reload.
     Supervisor(const Clock &clock, std::string config_path,
-               Environment environment, std::shared_ptr<Config> config);
+               Environment environment, const std::shared_ptr<Config> &config);
     ~Supervisor();
     Supervisor(const Supervisor &) = delete;
     Supervisor &operator=(const Supervisor &) = delete;

@@ -30,7 +30,7 @@ private:
             if (fgets(text, sizeof(text), file) != nullptr) {
                 ms = strtoll(text, nullptr, 10);
             }
-            fclose(file);
+            (void)fclose(file);
         }
         return ms;
     }

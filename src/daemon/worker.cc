@@ -164,7 +164,7 @@ void Worker::report_if_drained()
     }
 }
 
-void Worker::set_config(std::shared_ptr<const Config> config)
+void Worker::set_config(const std::shared_ptr<const Config> &config)
 {
     loop_.post([this, config] { context_.config = config; });
 }

@@ -48,7 +48,7 @@ public:
     void run();
 
     // Any thread.
-    void set_config(std::shared_ptr<const Config> config);
+    void set_config(const std::shared_ptr<const Config> &config);
     // Accepts no more, ends idle connections, lets running ones finish.
     void begin_drain();
     // Ends what still runs, with an error the client sees.

@@ -18,7 +18,7 @@ namespace llmproxy
 namespace
 {
 
-constexpr size_t kFlushAt = 16 * 1024;
+constexpr size_t kFlushAt = size_t{16} * 1024;
 constexpr int64_t kFlushMs = 100;
 
 void append_time(std::string &out, int64_t wall_ms)
@@ -27,10 +27,10 @@ void append_time(std::string &out, int64_t wall_ms)
     tm parts;
     gmtime_r(&seconds, &parts);
     char text[80];
-    snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-             parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-             parts.tm_hour, parts.tm_min, parts.tm_sec,
-             static_cast<int>(wall_ms % 1000));
+    (void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                   parts.tm_hour, parts.tm_min, parts.tm_sec,
+                   static_cast<int>(wall_ms % 1000));
     out += text;
 }
 

@@ -1,17 +1,12 @@
-// One client's connection: the order of requests, the framing of answers, the
-// deadlines, and closing in a way that lets the client read the last answer.
+// One client's connection: the order of requests, the deadlines, and closing
+// in a way that lets the client read the last answer.
 #include "llm_proxy/proxy/connection.h"
 
 #include "llm_proxy/base/log.h"
-#include "llm_proxy/base/strings.h"
 #include "llm_proxy/http/api_error.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
 #include <utility>
-
-#include <sys/uio.h>
 
 namespace llmproxy
 {
@@ -20,40 +15,11 @@ namespace
 {
 
 // What may be dropped of an unread body or behind the last answer.
-constexpr size_t kMaxDropped = 64 * 1024;
+constexpr size_t kMaxDropped = size_t{64} * 1024;
 constexpr int64_t kLingerMs = 2000;
 // A body slower than this, after a while, is an attack (R.U.D.Y.).
 constexpr int64_t kMinBodyRate = 500; // bytes a second
-constexpr int64_t kBodyGraceMs = 10 * 1000;
-
-iovec piece(std::string_view bytes)
-{
-    iovec v;
-    v.iov_base = const_cast<char *>(bytes.data());
-    v.iov_len = bytes.size();
-    return v;
-}
-
-// RFC 9110 5.6.7, rendered once a second.
-void append_date(std::string &out)
-{
-    thread_local time_t rendered = -1;
-    thread_local char text[64];
-    const time_t now = time(nullptr);
-    if (now != rendered) {
-        static const char days[] = "SunMonTueWedThuFriSat";
-        static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        tm parts;
-        gmtime_r(&now, &parts);
-        snprintf(text, sizeof(text),
-                 "Date: %.3s, %02d %.3s %04d %02d:%02d:%02d GMT\r\n",
-                 days + 3 * parts.tm_wday, parts.tm_mday,
-                 months + 3 * parts.tm_mon, parts.tm_year + 1900, parts.tm_hour,
-                 parts.tm_min, parts.tm_sec);
-        rendered = now;
-    }
-    out += text;
-}
+constexpr int64_t kBodyGraceMs = int64_t{10} * 1000;
 
 ApiError fault_error(const HttpFault &fault)
 {
@@ -341,124 +307,6 @@ bool Connection::can_keep_alive() const
     return state_ == State::Body && !request_->chunked &&
            !request_->expect_continue &&
            (!request_->has_length || request_->content_length <= kMaxDropped);
-}
-
-void Connection::render_head(const AnswerHead &head, bool chunked)
-{
-    std::string &out = head_out_;
-    out = "HTTP/1.1 ";
-    append_u64(out, static_cast<uint64_t>(head.status));
-    out += ' ';
-    out += reason_phrase(head.status);
-    out += "\r\n";
-    append_date(out);
-    FieldBlock own;
-    if (!head.content_type.empty()) {
-        own.add("Content-Type", head.content_type);
-    }
-    out += own.text();
-    if (head.sse) {
-        out += "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
-    }
-    out += head.fields->text();
-    if (head.more_fields != nullptr) {
-        out += head.more_fields->text();
-    }
-    if (head.length) {
-        out += "Content-Length: ";
-        append_u64(out, *head.length);
-        out += "\r\n";
-    } else if (chunked) {
-        out += "Transfer-Encoding: chunked\r\n";
-    }
-    if (!keep_) {
-        out += "Connection: close\r\n";
-    } else if (request_->minor_version == 0) {
-        out += "Connection: keep-alive\r\n";
-    }
-    out += "\r\n";
-}
-
-void Connection::send_continue()
-{
-    const iovec v = piece("HTTP/1.1 100 Continue\r\n\r\n");
-    stream_.send(&v, 1);
-}
-
-void Connection::send_whole(AnswerHead head, std::string_view body, bool close)
-{
-    keep_ = !close && can_keep_alive();
-    if (head.status != 204) {
-        head.length = body.size();
-    }
-    render_head(head, false);
-    const bool head_only =
-        request_ != nullptr && request_->method == Method::Head;
-    const iovec pieces[] = {piece(head_out_), piece(body)};
-    stream_.send(pieces, head_only ? 1 : 2);
-    head_out_.clear();
-}
-
-void Connection::begin(const AnswerHead &head)
-{
-    keep_ = can_keep_alive();
-    counted_length_ = head.length.has_value();
-    length_left_ = head.length.value_or(0);
-    chunked_ = !counted_length_ && request_->minor_version > 0;
-    if (!counted_length_ && !chunked_) {
-        keep_ = false;
-    }
-    render_head(head, chunked_);
-}
-
-void Connection::write(std::string_view bytes, bool last)
-{
-    iovec pieces[4];
-    int count = 0;
-    pieces[count++] = piece(head_out_);
-    char size[24];
-    if (counted_length_) {
-        bytes = bytes.substr(0, static_cast<size_t>(std::min<uint64_t>(
-                                    bytes.size(), length_left_)));
-        length_left_ -= bytes.size();
-        pieces[count++] = piece(bytes);
-        // Fewer bytes than announced: only closing tells the client.
-        keep_ = keep_ && !(last && length_left_ > 0);
-    } else if (!chunked_) {
-        pieces[count++] = piece(bytes);
-    } else {
-        if (!bytes.empty()) {
-            const int n = snprintf(size, sizeof(size), "%zx\r\n", bytes.size());
-            pieces[count++] = piece({size, static_cast<size_t>(n)});
-            pieces[count++] = piece(bytes);
-        }
-        if (last) {
-            pieces[count++] =
-                piece(bytes.empty() ? "0\r\n\r\n" : "\r\n0\r\n\r\n");
-        } else if (!bytes.empty()) {
-            pieces[count++] = piece("\r\n");
-        }
-    }
-    stream_.send(pieces, count);
-    head_out_.clear();
-    if (stream_.queued() > 0) {
-        arm_answer_timer();
-    }
-}
-
-void Connection::abort()
-{
-    keep_ = false;
-    if (!head_out_.empty()) {
-        const iovec v = piece(head_out_);
-        stream_.send(&v, 1);
-        head_out_.clear();
-    }
-}
-
-bool Connection::congested() const
-{
-    return stream_.queued() >= ClientStream::kHighMark;
 }
 
 void Connection::over()

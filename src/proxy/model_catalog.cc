@@ -12,10 +12,10 @@ namespace llmproxy
 namespace
 {
 
-constexpr int64_t kKeepMs = 10 * 1000;
+constexpr int64_t kKeepMs = int64_t{10} * 1000;
 constexpr int64_t kKeepFailureMs = 1000;
 constexpr int64_t kListTimeoutMs = 5000;
-constexpr size_t kMaxList = 8 * 1024 * 1024;
+constexpr size_t kMaxList = size_t{8} * 1024 * 1024;
 
 } // namespace
 

@@ -19,8 +19,8 @@ namespace
 // libcurl keeps a receive buffer of this size for each handle to its end.
 constexpr long kReceiveBuffer = 8192;
 constexpr long kUploadBuffer = 16384;
-constexpr size_t kMaxHead = 64 * 1024;
-constexpr size_t kMaxDetachedBytes = 64 * 1024;
+constexpr size_t kMaxHead = size_t{64} * 1024;
+constexpr size_t kMaxDetachedBytes = size_t{64} * 1024;
 constexpr int64_t kDetachedMs = 1000;
 // uvicorn closes idle connections after 5 s, Ollama (Go) never by itself.
 constexpr long kVllmMaxAge = 4;
@@ -247,8 +247,8 @@ bool Transfer::take_header(std::string_view line)
     head_bytes_ += line.size();
     if (head_bytes_ > kMaxHead) {
         fault_ = TransferFault::Malformed;
-        snprintf(error_text_, sizeof(error_text_), "head over %zu bytes",
-                 kMaxHead);
+        (void)snprintf(error_text_, sizeof(error_text_), "head over %zu bytes",
+                       kMaxHead);
         return false;
     }
     if (starts_with(line, "HTTP/")) {
@@ -301,7 +301,8 @@ bool Transfer::complete_head()
     const std::string_view *coding = head.find("Transfer-Encoding");
     if (coding != nullptr && !iequals(*coding, "chunked")) {
         fault_ = TransferFault::Malformed;
-        snprintf(error_text_, sizeof(error_text_), "unknown transfer coding");
+        (void)snprintf(error_text_, sizeof(error_text_),
+                       "unknown transfer coding");
         return false;
     }
     head_done_ = true;

@@ -18,7 +18,7 @@ namespace llmproxy
 // Where every stream of one worker reads into: bytes live in it only during
 // one callback.
 struct ReadBuffer {
-    static constexpr size_t kSize = 64 * 1024;
+    static constexpr size_t kSize = size_t{64} * 1024;
     char bytes[kSize];
 };
 
@@ -45,10 +45,10 @@ protected:
 class ClientStream final : private IoHandler
 {
 public:
-    static constexpr size_t kHighMark = 256 * 1024;
-    static constexpr size_t kLowMark = 64 * 1024;
+    static constexpr size_t kHighMark = size_t{256} * 1024;
+    static constexpr size_t kLowMark = size_t{64} * 1024;
     // Unused input (pipelined requests) a client may leave with us.
-    static constexpr size_t kMaxKept = 64 * 1024;
+    static constexpr size_t kMaxKept = size_t{64} * 1024;
 
     ClientStream(EventLoop &loop, Fd fd, ReadBuffer &buffer, ByteBudget &budget,
                  ClientStreamHandler &handler);

@@ -1,0 +1,27 @@
+#ifndef LLM_PROXY_SRC_PROXY_EXCHANGE_ERRORS_H
+#define LLM_PROXY_SRC_PROXY_EXCHANGE_ERRORS_H
+
+#include "llm_proxy/http/api_error.h"
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace llmproxy
+{
+
+constexpr std::string_view kJson = "application/json";
+
+// An error with the table's text, or one that says more.
+inline ApiError make_error(ApiErrorKind kind,
+                           std::string message = std::string())
+{
+    ApiError error;
+    error.kind = kind;
+    error.message = std::move(message);
+    return error;
+}
+
+} // namespace llmproxy
+
+#endif
