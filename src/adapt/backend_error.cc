@@ -295,9 +295,11 @@ ApiError map_ollama_error(const BackendRefusal &refusal)
     if ((status == 401 || status == 403) && !said.json) {
         return auth_error(refusal.backend);
     }
-    ApiError error = status == 401 || status == 403
-                         ? make(ApiErrorKind::BackendAuth, said.message)
-                         : map_ollama(said, status);
+    // Its words on this may hold the key that it was sent.
+    if (status == 401 || status == 403) {
+        return auth_error(refusal.backend);
+    }
+    ApiError error = map_ollama(said, status);
     error.retry_after_s = refusal.retry_after_s;
     if (error.message.empty()) {
         error.message = "upstream returned status ";

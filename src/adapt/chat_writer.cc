@@ -16,6 +16,10 @@ namespace
 {
 
 constexpr std::string_view kEventEnd = "}\n\n";
+constexpr std::string_view kOpenDelta = "{\"index\":0,\"delta\":{";
+// What follows the text of nearly every piece.
+constexpr std::string_view kCloseCommon =
+    "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 
 void append_int(std::string &out, int64_t value)
 {
@@ -103,12 +107,15 @@ void ChatWriter::set_created(int64_t created_s)
     head_ += ",\"model\":";
     head_ += model_;
     head_ += ",\"system_fingerprint\":\"fp_ollama\",\"choices\":[";
+    common_head_ = head_;
+    common_head_ += kOpenDelta;
+    common_head_ += "\"content\":\"";
 }
 
 void ChatWriter::open_delta(std::string &out)
 {
     out += head_;
-    out += "{\"index\":0,\"delta\":{";
+    out += kOpenDelta;
     if (first_) {
         out += "\"role\":\"assistant\",";
         first_ = false;
@@ -138,11 +145,15 @@ void ChatWriter::common_chunk(std::string_view content, std::string &out)
     if (content.empty() && !first_) {
         return;
     }
-    open_delta(out);
-    out += "\"content\":\"";
+    if (first_) {
+        open_delta(out);
+        out += "\"content\":\"";
+    } else {
+        out += common_head_;
+    }
     out.append(content);
-    out += '"';
-    close_delta(nullptr, nullptr, out);
+    out += kCloseCommon;
+    events_++;
 }
 
 void ChatWriter::reasoning(std::string_view text, std::string &out) const

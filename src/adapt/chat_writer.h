@@ -47,7 +47,8 @@ private:
     ReasoningField field_ = ReasoningField::Reasoning;
     bool stream_ = false;
     std::string id_;
-    std::string head_; // of every event, up to the choices
+    std::string head_;        // of every event, up to the choices
+    std::string common_head_; // of nearly every event, up to the text
     bool first_ = true;
     uint64_t tool_count_ = 0;
     uint64_t events_ = 0;

@@ -91,32 +91,39 @@ size_t escape_size(std::string_view text)
     return surrogate ? 0 : 6;
 }
 
+// A byte of a string that stands for itself. As a signed one it is above the
+// control bytes in one comparison: those from 0x80 on are below 0.
+bool is_plain(char c)
+{
+    return static_cast<signed char>(c) >= 0x20 && c != '"' && c != '\\';
+}
+
 // Takes the inside of a JSON string and its closing quote off the front.
 bool take_string(std::string_view &text, std::string_view &out)
 {
+    const char *bytes = text.data();
+    const size_t end = text.size();
     size_t at = 0;
-    while (at < text.size()) {
-        const auto byte = static_cast<unsigned char>(text[at]);
-        size_t size = 1;
-        if (byte == '"') {
-            out = text.substr(0, at);
-            text.remove_prefix(at + 1);
-            return true;
+    for (;;) {
+        while (at < end && is_plain(bytes[at])) {
+            at++;
         }
-        if (byte < 0x20) {
+        if (at == end) {
             return false;
         }
-        if (byte == '\\') {
-            size = escape_size(text.substr(at));
-        } else if (byte >= 0x80) {
-            size = sequence_size(text.substr(at));
+        if (text[at] == '"') {
+            break;
         }
+        const size_t size = text[at] == '\\' ? escape_size(text.substr(at))
+                                             : sequence_size(text.substr(at));
         if (size == 0) {
             return false;
         }
         at += size;
     }
-    return false;
+    out = text.substr(0, at);
+    text.remove_prefix(at + 1);
+    return true;
 }
 
 // The first integer at or behind `at`, outside strings, that may not fit into

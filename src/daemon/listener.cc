@@ -23,8 +23,6 @@ namespace llmproxy
 namespace
 {
 
-constexpr int kBacklog = 1024;
-
 bool fail(const ListenAddress &address, const char *what, Error &err)
 {
     err.message = "cannot listen on " + address.text + ": " + what + ": " +

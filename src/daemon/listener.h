@@ -13,6 +13,9 @@ struct sockaddr;
 namespace llmproxy
 {
 
+// How many connections the kernel takes before we do.
+constexpr int kBacklog = 1024;
+
 // A bound, listening socket. Shared by the workers, owned by the supervisor,
 // which also removes a unix socket's path at the end.
 struct Listener {

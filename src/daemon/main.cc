@@ -177,5 +177,5 @@ int main(int argc, char **argv)
     if (code != -1) {
         return code;
     }
-    return start(path, std::move(environment), std::move(config));
+    return start(path, std::move(environment), config);
 }

@@ -201,7 +201,16 @@ void Supervisor::close_doors()
     phase_ = Phase::Draining;
     timer_.arm(drain_timeout_ms_);
     for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->begin_drain();
+        worker->begin_drain([this] { loop_.post([this] { door_closed(); }); });
+    }
+}
+
+void Supervisor::door_closed()
+{
+    closed_++;
+    if (closed_ == workers_.size()) {
+        // No loop watches them any more; until now they let clients in.
+        close_listeners();
     }
 }
 

@@ -49,6 +49,7 @@ private:
     void reload();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
     void close_doors();
+    void door_closed();
     void cut_off();
     void stop_workers();
     void worker_drained();
@@ -66,6 +67,7 @@ private:
     Timer timer_; // of the phase
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
+    size_t closed_ = 0;  // workers that accept no more
     size_t drained_ = 0; // workers without clients
 };
 

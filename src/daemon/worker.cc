@@ -49,6 +49,21 @@ public:
     Acceptor(const Acceptor &) = delete;
     Acceptor &operator=(const Acceptor &) = delete;
 
+    // False with errno set if there was nobody, or no room.
+    bool accept_one()
+    {
+        sockaddr_storage peer{};
+        socklen_t length = sizeof(peer);
+        Fd fd(accept4(fd_, reinterpret_cast<sockaddr *>(&peer), &length,
+                      SOCK_NONBLOCK | SOCK_CLOEXEC));
+        if (!fd.valid()) {
+            return false;
+        }
+        worker_.accepted(std::move(fd),
+                         peer_name(reinterpret_cast<const sockaddr *>(&peer)));
+        return true;
+    }
+
 private:
     void on_io(bool, bool) override
     {
@@ -58,14 +73,7 @@ private:
             step_back(kStepBackMs);
             return;
         }
-        sockaddr_storage peer{};
-        socklen_t length = sizeof(peer);
-        Fd fd(accept4(fd_, reinterpret_cast<sockaddr *>(&peer), &length,
-                      SOCK_NONBLOCK | SOCK_CLOEXEC));
-        if (fd.valid()) {
-            worker_.accepted(
-                std::move(fd),
-                peer_name(reinterpret_cast<const sockaddr *>(&peer)));
+        if (accept_one()) {
             return;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -169,14 +177,13 @@ void Worker::set_config(const std::shared_ptr<const Config> &config)
     loop_.post([this, config] { context_.config = config; });
 }
 
-void Worker::begin_drain()
+void Worker::begin_drain(const std::function<void()> &closed)
 {
-    loop_.post([this] {
+    loop_.post([this, closed] {
         if (context_.closing) {
             return;
         }
         context_.closing = true;
-        acceptors_.clear();
         std::vector<Connection *> all;
         for (const auto &entry : connections_) {
             all.push_back(entry.second.get());
@@ -184,6 +191,13 @@ void Worker::begin_drain()
         for (Connection *connection : all) {
             connection->drain(); // buried objects live to the turn's end
         }
+        // A client that the kernel has let in has its answer to come.
+        for (const std::unique_ptr<Acceptor> &acceptor : acceptors_) {
+            for (int i = 0; i < kBacklog && acceptor->accept_one(); i++) {
+            }
+        }
+        acceptors_.clear();
+        closed();
         report_if_drained();
     });
 }

@@ -49,8 +49,10 @@ public:
 
     // Any thread.
     void set_config(const std::shared_ptr<const Config> &config);
-    // Accepts no more, ends idle connections, lets running ones finish.
-    void begin_drain();
+    // Ends idle connections, takes who is waiting at the listeners, accepts
+    // no more (`closed` is called then, on the worker's thread), and lets
+    // running exchanges finish.
+    void begin_drain(const std::function<void()> &closed);
     // Ends what still runs, with an error the client sees.
     void shut_down();
     // run() returns soon.

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "exchange_errors.h"
+
 namespace llmproxy
 {
 
@@ -28,9 +30,6 @@ ApiError fault_error(const HttpFault &fault)
     switch (fault.status) {
     case 408:
         error.kind = ApiErrorKind::RequestTimeout;
-        break;
-    case 413:
-        error.kind = ApiErrorKind::RequestTooLarge;
         break;
     case 414:
         error.kind = ApiErrorKind::UriTooLong;
@@ -183,7 +182,11 @@ void Connection::take_fault()
     }
     log_info("client %s: refused: rule %s", peer_.c_str(),
              parser_.fault().rule);
-    exchange_->on_fault(fault_error(parser_.fault()), Cause::ClientError);
+    const bool too_large = parser_.fault().status == 413;
+    exchange_->on_fault(
+        too_large ? too_large_error(exchange_->config().max_body_bytes)
+                  : fault_error(parser_.fault()),
+        Cause::ClientError);
 }
 
 void Connection::watch_body_rate()

@@ -172,10 +172,7 @@ bool Exchange::check_body_headers(ApiError &err)
         return false;
     }
     if (head_->has_length && head_->content_length > config_->max_body_bytes) {
-        err =
-            make_error(ApiErrorKind::RequestTooLarge,
-                       "The request body is larger than " +
-                           std::to_string(config_->max_body_bytes) + " bytes.");
+        err = too_large_error(config_->max_body_bytes);
         return false;
     }
     if (endpoint_->kind != EndpointKind::Relay) {

@@ -3,6 +3,7 @@
 
 #include "llm_proxy/http/api_error.h"
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,6 +21,13 @@ inline ApiError make_error(ApiErrorKind kind,
     error.kind = kind;
     error.message = std::move(message);
     return error;
+}
+
+inline ApiError too_large_error(uint64_t limit)
+{
+    return make_error(ApiErrorKind::RequestTooLarge,
+                      "The request body is larger than " +
+                          std::to_string(limit) + " bytes.");
 }
 
 } // namespace llmproxy

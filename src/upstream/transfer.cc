@@ -264,6 +264,12 @@ bool Transfer::take_header(std::string_view line)
     if (line.empty()) {
         return complete_head();
     }
+    if (line.front() == ' ' || line.front() == '\t') {
+        // A folded line (RFC 9112 5.2) would pass for a field of its own.
+        fault_ = TransferFault::Malformed;
+        (void)snprintf(error_text_, sizeof(error_text_), "folded header line");
+        return false;
+    }
     head_lines_.push_back(head_text_.size());
     head_text_.append(line);
     return true;
