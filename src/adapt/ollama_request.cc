@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "dropped_params.h"
 #include "head.h"
 #include "ollama_messages.h"
 #include "ollama_options.h"
@@ -22,9 +23,6 @@ namespace llmproxy
 
 namespace
 {
-
-constexpr size_t kMaxDropped = 16;
-constexpr size_t kMaxDroppedName = 64;
 
 // A translation under way.
 struct Translation {
@@ -435,46 +433,17 @@ bool is_in_table(std::string_view name)
     return false;
 }
 
-// Dropping `store: false` or `user: ""` changes nothing for anybody.
-bool says_something(const json_t *value)
-{
-    return !(json_is_null(value) || json_is_false(value) ||
-             (json_is_string(value) && json_string_length(value) == 0) ||
-             (json_is_array(value) && json_array_size(value) == 0) ||
-             (json_is_object(value) && json_object_size(value) == 0));
-}
-
-// Only what can stand in a header is listed.
-bool is_plain_name(std::string_view name)
-{
-    constexpr std::string_view plain =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-    return !name.empty() && name.size() <= kMaxDroppedName &&
-           name.find_first_not_of(plain) == std::string_view::npos;
-}
-
 void note_dropped(Translation &t)
 {
     const char *name = nullptr;
     json_t *value = nullptr;
     json_object_foreach(t.root, name, value)
     {
-        if (!is_in_table(name) && says_something(value) &&
-            is_plain_name(name)) {
+        if (!is_in_table(name) && worth_listing(name, value)) {
             t.dropped.emplace_back(name);
         }
     }
-    size_t listed = 0;
-    for (const std::string_view dropped : t.dropped) {
-        if (listed == kMaxDropped) {
-            t.wishes.dropped += ",...";
-            break;
-        }
-        if (listed++ > 0) {
-            t.wishes.dropped += ',';
-        }
-        t.wishes.dropped.append(dropped);
-    }
+    t.wishes.dropped = dropped_list(t.dropped);
 }
 
 bool check_messages(Translation &t, const json_t *&out)

@@ -114,8 +114,7 @@ private:
     bool known_ = false;
 };
 
-ModelCatalog::ModelCatalog(EventLoop &loop, UpstreamPool &pool)
-    : loop_(loop), pool_(pool)
+ModelCatalog::ModelCatalog(EventLoop &loop, UpstreamPool &pool) : loop_(loop)
 {
     for (std::unique_ptr<Fetch> &fetch : fetches_) {
         fetch = std::make_unique<Fetch>(loop, pool);

@@ -51,7 +51,6 @@ private:
     void on_turn_end() override;
 
     EventLoop &loop_;
-    UpstreamPool &pool_;
     std::unique_ptr<Fetch> fetches_[kBackends];
     std::map<uint64_t, CatalogClient *> waiting_;
 };

@@ -1,0 +1,21 @@
+#ifndef LLM_PROXY_SRC_ADAPT_DROPPED_PARAMS_H
+#define LLM_PROXY_SRC_ADAPT_DROPPED_PARAMS_H
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct json_t;
+
+namespace llmproxy
+{
+
+// True if a client should hear that this member had no effect: it carried a
+// real value, and its name can stand in a header.
+bool worth_listing(std::string_view name, const json_t *value);
+// The value of X-Proxy-Dropped-Params: at most 16 names, then "...".
+std::string dropped_list(const std::vector<std::string_view> &names);
+
+} // namespace llmproxy
+
+#endif
