@@ -16,6 +16,7 @@
 #include "head.h"
 #include "ollama_messages.h"
 #include "ollama_options.h"
+#include "ollama_translation.h"
 #include "skeleton.h"
 
 namespace llmproxy
@@ -23,41 +24,6 @@ namespace llmproxy
 
 namespace
 {
-
-// A translation under way.
-struct Translation {
-    const ClientRequest &request;
-    json_t *root;
-    json_t *out;     // members of the new request, but for the first three
-    json_t *options; // its "options"
-    ChatWishes &wishes;
-    std::vector<std::string_view> dropped; // views of root's keys
-    ApiError &err;
-};
-
-// A handler gets a member that is there and not null. Where several members
-// say the same, the first row of the table wins.
-using Handler = bool (*)(Translation &t, const char *name, json_t *value);
-
-bool wrong_type(Translation &t, const std::string &name, const char *wanted)
-{
-    return refuse(t.err, ApiErrorKind::InvalidType,
-                  "'" + name + "' must be " + wanted + ".", name);
-}
-
-bool unsupported(Translation &t, const std::string &name, std::string message)
-{
-    return refuse(t.err, ApiErrorKind::UnsupportedParameter, std::move(message),
-                  name);
-}
-
-void set_first(Translation &t, const char *name, json_t *owned)
-{
-    const json::Ptr value(owned);
-    if (json_object_get(t.out, name) == nullptr) {
-        json_object_set(t.out, name, value.get());
-    }
-}
 
 bool on_checked_already(Translation & /*t*/, const char * /*name*/,
                         json_t * /*value*/)
@@ -148,76 +114,6 @@ bool on_format(Translation &t, const char *name, json_t *value)
         return true;
     }
     return wrong_type(t, name, "\"json\" or a JSON schema");
-}
-
-bool on_tools(Translation &t, const char *name, json_t *value)
-{
-    if (!json_is_array(value)) {
-        return wrong_type(t, name, "an array");
-    }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        const json_t *tool = json_array_get(value, i);
-        const json_t *function = json::get(tool, "function");
-        std::string where = "tools[";
-        append_u64(where, i);
-        where += ']';
-        if (json::string_of(json::get(tool, "type")) != "function") {
-            where += ".type";
-            return refuse(t.err, ApiErrorKind::InvalidValue,
-                          "'" + where + "' must be function.", where);
-        }
-        if (json::string_of(json::get(function, "name")).empty()) {
-            return wrong_type(t, where + ".function.name",
-                              "a string that is not empty");
-        }
-    }
-    if (json_array_size(value) > 0) {
-        set_first(t, name, json_incref(value));
-    }
-    return true;
-}
-
-// Ollama cannot be made to call a tool; the best that can be done is to offer
-// it nothing but the one that was named.
-bool offer_one_tool(Translation &t, std::string_view wanted)
-{
-    const json_t *tools = json_object_get(t.out, "tools");
-    for (size_t i = 0; i < json_array_size(tools); i++) {
-        json_t *tool = json_array_get(tools, i);
-        if (json::string_of(json::get(json::get(tool, "function"), "name")) ==
-            wanted) {
-            json_t *one = json_array();
-            json_array_append(one, tool);
-            json_object_set_new(t.out, "tools", one);
-            return true;
-        }
-    }
-    return refuse(t.err, ApiErrorKind::InvalidValue,
-                  "'tool_choice' names a function that 'tools' does not hold.",
-                  "tool_choice");
-}
-
-bool on_tool_choice(Translation &t, const char *name, json_t *value)
-{
-    const std::string_view word = json::string_of(value);
-    if (word == "auto") {
-        return true;
-    }
-    if (word == "none") {
-        json_object_del(t.out, "tools");
-        return true;
-    }
-    t.dropped.emplace_back(name);
-    if (word == "required") {
-        return true;
-    }
-    const std::string_view wanted =
-        json::string_of(json::get(json::get(value, "function"), "name"));
-    if (wanted.empty()) {
-        return wrong_type(t, name,
-                          "none, auto, required or a function by its name");
-    }
-    return offer_one_tool(t, wanted);
 }
 
 bool on_think(Translation &t, const char *name, json_t *value)

@@ -16,7 +16,7 @@ namespace llmproxy
 namespace
 {
 
-// What may be dropped of an unread body or behind the last answer.
+// What may be dropped of an unread body to keep the connection.
 constexpr size_t kMaxDropped = size_t{64} * 1024;
 constexpr int64_t kLingerMs = 2000;
 // A body slower than this, after a while, is an attack (R.U.D.Y.).
@@ -82,10 +82,8 @@ size_t Connection::on_client_data(std::string_view bytes)
             return bytes.size();
         }
         if (state_ == State::Linger) {
-            dropped_ += bytes.size() - done;
-            if (dropped_ > kMaxDropped) {
-                close();
-            }
+            // However much it is: closing on unread bytes would send a reset,
+            // which can take the answer from a client that still uploads.
             return bytes.size();
         }
         if (state_ == State::Answer) {
@@ -344,7 +342,6 @@ void Connection::request_done()
 void Connection::linger()
 {
     set_state(State::Linger);
-    dropped_ = 0;
     if (stream_.queued() == 0) {
         stream_.shutdown_write();
         timer_.arm(kLingerMs);

@@ -1,0 +1,111 @@
+// Tools of a chat request, and what the handlers of its members share.
+
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/value.h"
+
+#include <utility>
+
+#include <jansson.h>
+
+#include "head.h"
+#include "ollama_translation.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// Ollama cannot be made to call a tool; the best that can be done is to offer
+// it nothing but the one that was named.
+bool offer_one_tool(Translation &t, std::string_view wanted)
+{
+    const json_t *tools = json_object_get(t.out, "tools");
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        json_t *tool = json_array_get(tools, i);
+        if (json::string_of(json::get(json::get(tool, "function"), "name")) ==
+            wanted) {
+            json_t *one = json_array();
+            json_array_append(one, tool);
+            json_object_set_new(t.out, "tools", one);
+            return true;
+        }
+    }
+    return refuse(t.err, ApiErrorKind::InvalidValue,
+                  "'tool_choice' names a function that 'tools' does not hold.",
+                  "tool_choice");
+}
+
+} // namespace
+
+bool wrong_type(Translation &t, const std::string &name, const char *wanted)
+{
+    return refuse(t.err, ApiErrorKind::InvalidType,
+                  "'" + name + "' must be " + wanted + ".", name);
+}
+
+bool unsupported(Translation &t, const std::string &name, std::string message)
+{
+    return refuse(t.err, ApiErrorKind::UnsupportedParameter, std::move(message),
+                  name);
+}
+
+void set_first(Translation &t, const char *name, json_t *owned)
+{
+    const json::Ptr value(owned);
+    if (json_object_get(t.out, name) == nullptr) {
+        json_object_set(t.out, name, value.get());
+    }
+}
+
+bool on_tools(Translation &t, const char *name, json_t *value)
+{
+    if (!json_is_array(value)) {
+        return wrong_type(t, name, "an array");
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *tool = json_array_get(value, i);
+        const json_t *function = json::get(tool, "function");
+        std::string where = "tools[";
+        append_u64(where, i);
+        where += ']';
+        if (json::string_of(json::get(tool, "type")) != "function") {
+            where += ".type";
+            return refuse(t.err, ApiErrorKind::InvalidValue,
+                          "'" + where + "' must be function.", where);
+        }
+        if (json::string_of(json::get(function, "name")).empty()) {
+            return wrong_type(t, where + ".function.name",
+                              "a string that is not empty");
+        }
+    }
+    if (json_array_size(value) > 0) {
+        set_first(t, name, json_incref(value));
+    }
+    return true;
+}
+
+bool on_tool_choice(Translation &t, const char *name, json_t *value)
+{
+    const std::string_view word = json::string_of(value);
+    if (word == "auto") {
+        return true;
+    }
+    if (word == "none") {
+        json_object_del(t.out, "tools");
+        return true;
+    }
+    t.dropped.emplace_back(name);
+    if (word == "required") {
+        return true;
+    }
+    const std::string_view wanted =
+        json::string_of(json::get(json::get(value, "function"), "name"));
+    if (wanted.empty()) {
+        return wrong_type(t, name,
+                          "none, auto, required or a function by its name");
+    }
+    return offer_one_tool(t, wanted);
+}
+
+} // namespace llmproxy
