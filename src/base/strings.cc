@@ -28,21 +28,29 @@ int hex_value(char c)
     return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
 }
 
-// Levenshtein's distance, one row at a time.
+// How many letters to insert, drop, replace or swap with the next, in any
+// case of letters (optimal string alignment).
 size_t edit_distance(std::string_view a, std::string_view b)
 {
+    std::vector<size_t> before;
+    std::vector<size_t> above;
     std::vector<size_t> row(b.size() + 1);
     for (size_t j = 0; j <= b.size(); j++) {
         row[j] = j;
     }
     for (size_t i = 1; i <= a.size(); i++) {
-        size_t diagonal = row[0];
+        before = above;
+        above = row;
         row[0] = i;
         for (size_t j = 1; j <= b.size(); j++) {
-            const size_t replaced =
-                diagonal + (lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1);
-            diagonal = row[j];
-            row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+            const char x = lower(a[i - 1]);
+            const char y = lower(b[j - 1]);
+            row[j] = std::min({above[j - 1] + (x == y ? 0 : 1), above[j] + 1,
+                               row[j - 1] + 1});
+            if (i > 1 && j > 1 && x == lower(b[j - 2]) &&
+                lower(a[i - 2]) == y) {
+                row[j] = std::min(row[j], before[j - 2] + 1);
+            }
         }
     }
     return row[b.size()];

@@ -2,6 +2,7 @@
 #include "supervisor.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <csignal>
 #include <utility>
@@ -144,10 +145,16 @@ void Supervisor::reload()
         log_error("reload failed, the running configuration stays");
         return;
     }
+    // What takes a restart goes on as it was, and is named again the next
+    // time.
     for (const std::string &name : restart_needed(*config_, *wanted)) {
         log_warning("%s has changed: takes a restart", name.c_str());
+        for (size_t i = 0; i < wanted->dump.size(); i++) {
+            if (starts_with(wanted->dump[i], name + "=")) {
+                wanted->dump[i] = config_->dump[i];
+            }
+        }
     }
-    // What takes a restart goes on as it was.
     wanted->listen = config_->listen;
     wanted->workers = config_->workers;
     apply(wanted);
