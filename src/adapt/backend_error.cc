@@ -292,9 +292,6 @@ ApiError map_ollama_error(const BackendRefusal &refusal)
                     "The backend does not know Ollama's API; check its base "
                     "URL.");
     }
-    if ((status == 401 || status == 403) && !said.json) {
-        return auth_error(refusal.backend);
-    }
     // Its words on this may hold the key that it was sent.
     if (status == 401 || status == 403) {
         return auth_error(refusal.backend);

@@ -1,6 +1,10 @@
 """Streams: nothing is held back, silence is filled, endings are honest, and a
 client that leaves frees the backend."""
 
+import contextlib
+import pathlib
+import socket
+import struct
 import threading
 import time
 
@@ -255,8 +259,6 @@ def test_a_client_that_leaves_frees_the_backend(proxy, phase, model, how):
         client.chunk(client.head())
     left = time.monotonic()
     if how == "reset":
-        import socket
-        import struct
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                struct.pack("ii", 1, 0))
     client.close()
@@ -264,6 +266,35 @@ def test_a_client_that_leaves_frees_the_backend(proxy, phase, model, how):
     assert leaver.freed is not None
     assert leaver.freed - left < FREED_SECONDS
     assert daemon.wait_access()[-1]["cause"] == "client_gone"
+
+
+@pytest.mark.threads
+def test_a_client_that_leaves_while_connecting_frees_the_socket(daemon):
+    # A full accept queue: the kernel drops further SYNs.
+    with socket.socket() as hole, contextlib.ExitStack() as fillers:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(4):
+            filler = fillers.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        one = daemon(VLLM_BASE_URL=f"http://127.0.0.1:{hole.getsockname()[1]}",
+                     CONNECT_TIMEOUT="20s", tokens=[
+                         {"token": "demo-key-123", "label": "d", "rpm": 9}])
+        fds = pathlib.Path(f"/proc/{one.pid}/fd")
+        before = len(list(fds.iterdir()))
+        client = Client(one.port)
+        client.send(request(body=chat()))
+        end = time.monotonic() + 10
+        while len(list(fds.iterdir())) < before + 2:
+            assert time.monotonic() < end, "no connection was begun"
+            time.sleep(0.01)
+        client.close()
+        assert one.wait_access()[-1]["cause"] == "client_gone"
+        assert len(list(fds.iterdir())) == before
+        # Nothing reached the backend, so nothing was spent.
+        told = ask(one.port, body=b"{")
+        assert told.header("x-ratelimit-remaining-requests") == "9"
 
 
 def test_a_half_closed_client_counts_as_gone(proxy):

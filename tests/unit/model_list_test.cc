@@ -31,6 +31,7 @@ std::vector<ModelEntry> read(BackendKind kind, std::string_view body)
 std::string render(const std::vector<ModelEntry> &entries)
 {
     std::vector<const ModelEntry *> pointers;
+    pointers.reserve(entries.size());
     for (const ModelEntry &entry : entries) {
         pointers.push_back(&entry);
     }
