@@ -478,7 +478,7 @@ static void a_file_reports_every_problem_with_its_line(void **)
                                     "LOG_LEVEL=x\x01\n");
     expect_problems(
         loaded,
-        {"FILE:2: unknown setting \"PROT\"",
+        {"FILE:2: unknown setting \"PROT\"; did you mean PORT?",
          "FILE:3: unknown setting \"port\"; did you mean PORT?",
          "FILE:4: expected NAME=value",
          "FILE:5: PORT is set twice, first on line 1",
