@@ -45,7 +45,7 @@ fuzz: deps-check build-fuzz
 	done
 
 bench: deps-bench all
-	python3 tests/bench/bench.py
+	python3 tests/bench/bench.py $(if $(ROW),--row $(ROW))
 
 format:
 	@$(CXX_FILES) | xargs clang-format -i

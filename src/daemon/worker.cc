@@ -105,12 +105,10 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
     : process_(process), loads_(loads), index_(index),
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
       access_log_(loop_, process.access_log), pool_(loop_, process.gates),
-      limiter_(process.limits),
-      catalog_(loop_, pool_), context_{loop_,       pool_,
-                                       limiter_,    catalog_,
-                                       access_log_, *read_buffer_,
-                                       process,     std::move(config),
-                                       false,       0}
+      limiter_(process.limits), catalog_(loop_, pool_),
+      context_{loop_,       pool_,         limiter_, catalog_,
+               access_log_, *read_buffer_, process,  std::move(config),
+               {},          false,         0}
 {
     for (const Listener &listener : listeners) {
         acceptors_.push_back(

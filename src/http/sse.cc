@@ -49,6 +49,15 @@ size_t error_prefix(std::string_view line)
     return 0;
 }
 
+// Nearly every line is an object that does not begin with "error": neither a
+// mark nor an error, so nothing of it needs to be looked at or kept.
+bool is_plain_data(std::string_view line)
+{
+    constexpr std::string_view start = "data: {\"";
+    return line.size() > start.size() &&
+           line.substr(0, start.size()) == start && line[start.size()] != 'e';
+}
+
 } // namespace
 
 // Judges the line that has just ended. True if it was the blank line that
@@ -83,6 +92,13 @@ SseTracker::Stop SseTracker::follow(std::string_view in, size_t &used)
         const std::string_view rest = in.substr(used);
         const size_t end = rest.find('\n');
         const std::string_view part = rest.substr(0, end);
+        if (line_length_ == 0 && end != std::string_view::npos &&
+            is_plain_data(part)) {
+            in_block_ = true;
+            event_has_fields_ = true;
+            used += end + 1;
+            continue;
+        }
         if (line_length_ < sizeof(start_)) {
             const size_t room = sizeof(start_) - line_length_;
             const size_t size = std::min(room, part.size());

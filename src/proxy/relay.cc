@@ -14,8 +14,12 @@ namespace
 {
 
 constexpr std::string_view kComment = ": keep-alive\n\n";
-// A buffer that a burst has grown is not kept for a quiet stream.
+// A buffer that a burst has grown is not kept for a quiet stream, but a few of
+// them by the worker.
 constexpr size_t kKeptOutput = 4096;
+constexpr size_t kSpareBuffers = 4;
+constexpr size_t kUsefulSpare = 256;
+constexpr size_t kMaxSpare = size_t{256} * 1024;
 
 } // namespace
 
@@ -63,6 +67,10 @@ Take Relay::on_upstream_data(std::string_view bytes)
     if (sink_.congested()) {
         paused_ = true;
         return Take::Pause;
+    }
+    if (out_.capacity() < kUsefulSpare && !context_.spare_buffers.empty()) {
+        out_.swap(context_.spare_buffers.back());
+        context_.spare_buffers.pop_back();
     }
     status_ = adapter_->reply_data(bytes, out_);
     return status_ == AdaptStatus::Failed ? Take::Abort : Take::Taken;
@@ -152,10 +160,13 @@ void Relay::flush(bool last)
     }
     last_write_ms_ = context_.loop.now_ms();
     sink_.write(out_, last);
-    if (out_.capacity() > kKeptOutput) {
+    out_.clear();
+    if (context_.spare_buffers.size() < kSpareBuffers &&
+        out_.capacity() >= kUsefulSpare && out_.capacity() <= kMaxSpare) {
+        context_.spare_buffers.emplace_back();
+        context_.spare_buffers.back().swap(out_);
+    } else if (out_.capacity() > kKeptOutput) {
         out_ = std::string();
-    } else {
-        out_.clear();
     }
 }
 

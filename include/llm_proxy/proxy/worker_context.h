@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace llmproxy
 {
@@ -50,6 +51,9 @@ struct WorkerContext {
     ProcessState &process;
     // The newest snapshot; an exchange pins the one it began with.
     std::shared_ptr<const Config> config;
+    // Grown output buffers between two bursts, lent to relays, so that a
+    // burst neither allocates nor leaves its size with a quiet stream.
+    std::vector<std::string> spare_buffers;
     // The listeners are closed: answers end their connections.
     bool closing = false;
     uint64_t last_exchange_id = 0;
