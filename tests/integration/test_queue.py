@@ -30,7 +30,7 @@ class Gatekeeper:
         peer.whole({"ok": 1})
 
 
-def start(daemon, texts, backend):
+def start(daemon, texts):
     """One client a text, each known to be under way before the next."""
     clients = []
     for text in texts:
@@ -38,7 +38,6 @@ def start(daemon, texts, backend):
         client.send(request(body=chat(text=text)))
         clients.append(client)
         time.sleep(0.05 * SLOW)
-    del backend
     return clients
 
 
@@ -47,7 +46,7 @@ def test_first_in_first_out_over_workers(proxy, workers):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, WORKERS=workers, BACKEND_MAX_INFLIGHT=2)
     texts = [f"n{i}" for i in range(8)]
-    clients = start(daemon, texts, behind)
+    clients = start(daemon, texts)
     assert len(behind.requests) == 2
     for done in range(1, 9):
         keeper.permits.release()
@@ -66,7 +65,7 @@ def test_waiting_has_a_limit_and_costs_nothing(proxy):
     daemon, behind = proxy(
         keeper, BACKEND_MAX_INFLIGHT=1, QUEUE_TIMEOUT="300ms",
         tokens=[{"token": "demo-key-123", "label": "demo", "rpm": 100}])
-    first, second = start(daemon, ["a", "b"], behind)
+    first, second = start(daemon, ["a", "b"])
     refused = second.answer()
     assert refused.status == 503
     assert refused.error["code"] == "backend_busy"
@@ -81,7 +80,7 @@ def test_waiting_has_a_limit_and_costs_nothing(proxy):
 def test_a_full_queue_refuses_at_once(proxy):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, BACKEND_MAX_INFLIGHT=1, QUEUE_SIZE=1)
-    first, second, third = start(daemon, ["a", "b", "c"], behind)
+    first, second, third = start(daemon, ["a", "b", "c"])
     assert third.answer().error["code"] == "backend_busy"
     keeper.permits.release(2)
     assert first.answer().status == 200
@@ -92,7 +91,7 @@ def test_a_full_queue_refuses_at_once(proxy):
 def test_who_leaves_the_queue_is_skipped(proxy, workers):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, WORKERS=workers, BACKEND_MAX_INFLIGHT=1)
-    first, second, third = start(daemon, ["a", "b", "c"], behind)
+    first, second, third = start(daemon, ["a", "b", "c"])
     second.close()
     daemon.wait_access(1)
     assert daemon.access[0]["cause"] == "client_gone"
@@ -105,7 +104,7 @@ def test_who_leaves_the_queue_is_skipped(proxy, workers):
 def test_a_raised_limit_lets_waiters_in(proxy):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, BACKEND_MAX_INFLIGHT=1)
-    clients = start(daemon, ["a", "b", "c"], behind)
+    clients = start(daemon, ["a", "b", "c"])
     assert len(behind.requests) == 1
     daemon.write_config(BACKEND_MAX_INFLIGHT=3)
     daemon.reload()
@@ -121,7 +120,7 @@ def test_one_backends_queue_is_not_the_others(daemon, backend):
     free = backend()
     one = daemon(VLLM_BASE_URL=blocked.url, OLLAMA_BASE_URL=free.url,
                  BACKEND_MAX_INFLIGHT=1)
-    first, second = start(one, ["a", "b"], blocked)
+    first, second = start(one, ["a", "b"])
     with Client(one.port) as client:
         assert client.ask(body=chat("ollama:demo")).status == 200
     keeper.permits.release(2)
