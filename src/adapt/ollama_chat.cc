@@ -11,8 +11,10 @@
 #include "backend_error.h"
 #include "chat_writer.h"
 #include "head.h"
+#include "held_text.h"
 #include "ollama_line.h"
 #include "ollama_request.h"
+#include "skeleton.h"
 #include "timestamp.h"
 
 namespace llmproxy
@@ -24,11 +26,13 @@ namespace
 class OllamaChat final : public Adapter
 {
 public:
+    bool starts_long(const ClientRequest &request) const override;
     bool start(const ClientRequest &request, UpstreamRequest &out,
                ApiError &err) override;
     AdaptStatus reply_head(const ReplyHead &head) override;
     AdaptStatus reply_data(std::string_view in, std::string &out) override;
     AdaptStatus reply_end(std::string &out) override;
+    AdaptStatus reply_long(std::string &out) override;
     const AnswerShape &shape() const override { return shape_; }
     const ApiError &error() const override { return error_; }
     bool streaming() const override { return wishes_.stream; }
@@ -46,13 +50,16 @@ private:
     AdaptStatus finish_refusal();
     AdaptStatus finish_whole(std::string &out);
     AdaptStatus on_line(std::string_view text, std::string &out);
+    AdaptStatus on_other_line(std::string_view text, std::string &out);
     void begin_answer(std::string_view created_at);
 
     State state_ = State::Refusal;
     ChatWishes wishes_;
     ChatWriter writer_;
     LineSplitter splitter_{kMaxLine};
-    std::string held_; // a refusal's text, or an answer that is not streamed
+    // A refusal's text, an answer that is not streamed, or a long line.
+    HeldText held_;
+    std::string rest_; // came behind the long line
     AnswerShape shape_;
     ApiError error_;
     Usage usage_;
@@ -61,6 +68,11 @@ private:
     int status_ = 0;
     int retry_after_s_ = 0;
 };
+
+bool OllamaChat::starts_long(const ClientRequest &request) const
+{
+    return skeleton_size(request.body, request.facts) > kLongWork;
+}
 
 bool OllamaChat::start(const ClientRequest &request, UpstreamRequest &out,
                        ApiError &err)
@@ -125,7 +137,7 @@ AdaptStatus OllamaChat::reply_data(std::string_view in, std::string &out)
     if (state_ == State::Refusal) {
         held_.append(in.substr(0, kMaxErrorBody - held_.size()));
         return held_.size() < kMaxErrorBody ? AdaptStatus::More
-                                            : finish_refusal();
+                                            : AdaptStatus::Long;
     }
     if (state_ == State::Whole) {
         if (in.size() > kMaxReply - held_.size()) {
@@ -148,6 +160,9 @@ AdaptStatus OllamaChat::reply_data(std::string_view in, std::string &out)
             break;
         }
         const AdaptStatus status = on_line(line, out);
+        if (status == AdaptStatus::Long) {
+            rest_.assign(in);
+        }
         if (status != AdaptStatus::More) {
             return status;
         }
@@ -156,11 +171,8 @@ AdaptStatus OllamaChat::reply_data(std::string_view in, std::string &out)
 
 AdaptStatus OllamaChat::reply_end(std::string &out)
 {
-    if (state_ == State::Refusal) {
-        return finish_refusal();
-    }
-    if (state_ == State::Whole) {
-        return finish_whole(out);
+    if (state_ != State::Lines) {
+        return held_.size() > kLongWork ? AdaptStatus::Long : reply_long(out);
     }
     std::string_view line;
     if (splitter_.last(line) == LineSplitter::Result::Line) {
@@ -172,19 +184,38 @@ AdaptStatus OllamaChat::reply_end(std::string &out)
     return fail_unfinished();
 }
 
+AdaptStatus OllamaChat::reply_long(std::string &out)
+{
+    if (state_ == State::Refusal) {
+        return finish_refusal();
+    }
+    if (state_ == State::Whole) {
+        return finish_whole(out);
+    }
+    const AdaptStatus status = on_other_line(held_.take(), out);
+    if (status != AdaptStatus::More) {
+        return status;
+    }
+    const std::string rest = std::move(rest_);
+    rest_.clear();
+    return reply_data(rest, out);
+}
+
 AdaptStatus OllamaChat::finish_refusal()
 {
-    error_ = map_ollama_error({status_, retry_after_s_, held_, backend_});
+    const std::string text = held_.take();
+    error_ = map_ollama_error({status_, retry_after_s_, text, backend_});
     return AdaptStatus::Failed;
 }
 
 AdaptStatus OllamaChat::finish_whole(std::string &out)
 {
     ChatLine line;
-    if (held_.empty()) {
+    const std::string text = held_.take();
+    if (text.empty()) {
         return fail_unfinished();
     }
-    if (!read_chat_line(held_, line, error_)) {
+    if (!read_chat_line(text, line, error_)) {
         return AdaptStatus::Failed;
     }
     if (!line.done) {
@@ -213,6 +244,15 @@ AdaptStatus OllamaChat::on_line(std::string_view text, std::string &out)
         writer_.common_chunk(common.content, out);
         return AdaptStatus::More;
     }
+    if (text.size() > kLongWork) {
+        held_.append(text);
+        return AdaptStatus::Long;
+    }
+    return on_other_line(text, out);
+}
+
+AdaptStatus OllamaChat::on_other_line(std::string_view text, std::string &out)
+{
     ChatLine line;
     if (!read_chat_line(text, line, error_)) {
         return AdaptStatus::Failed;

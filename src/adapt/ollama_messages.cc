@@ -403,7 +403,7 @@ bool MessageTranslator::arguments(json_t *in, size_t index, json::Ptr &out)
         unfolded_ += raw.size();
         if (unfolded_ > kMaxSkeleton) {
             return refuse(err_, ApiErrorKind::RequestTooLarge,
-                          "The arguments of tool calls are over 1 MiB.", where);
+                          "The arguments of tool calls are over 4 MiB.", where);
         }
         std::string list = "[\"";
         list.append(raw);

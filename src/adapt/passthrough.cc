@@ -159,11 +159,14 @@ public:
     {
     }
 
+    // The model is put in its place, however long the body is.
+    bool starts_long(const ClientRequest &) const override { return false; }
     bool start(const ClientRequest &request, UpstreamRequest &out,
                ApiError &err) override;
     AdaptStatus reply_head(const ReplyHead &head) override;
     AdaptStatus reply_data(std::string_view in, std::string &out) override;
     AdaptStatus reply_end(std::string &out) override;
+    AdaptStatus reply_long(std::string &out) override;
     const AnswerShape &shape() const override { return shape_; }
     const ApiError &error() const override { return error_; }
     bool streaming() const override { return shape_.sse; }
@@ -184,6 +187,7 @@ private:
     AdaptStatus fail(const ApiError &error);
     AdaptStatus fail(ApiErrorKind kind, const char *message);
     AdaptStatus collect(std::string_view in);
+    AdaptStatus finish_held();
     AdaptStatus finish_refusal();
     AdaptStatus follow(std::string_view in, std::string &out);
     AdaptStatus collect_error_line(std::string_view in);
@@ -300,7 +304,7 @@ AdaptStatus Passthrough::reply_data(std::string_view in, std::string &out)
 AdaptStatus Passthrough::collect(std::string_view in)
 {
     held_.append(in.substr(0, kMaxErrorBody - held_.size()));
-    return held_.size() < kMaxErrorBody ? AdaptStatus::More : finish_refusal();
+    return held_.size() < kMaxErrorBody ? AdaptStatus::More : AdaptStatus::Long;
 }
 
 AdaptStatus Passthrough::finish_refusal()
@@ -365,8 +369,7 @@ AdaptStatus Passthrough::collect_error_line(std::string_view in)
         return fail(ApiErrorKind::BackendBadResponse,
                     "A line of the backend's stream is longer than 8 MiB.");
     }
-    return lf == std::string_view::npos ? AdaptStatus::More
-                                        : finish_error_line();
+    return lf == std::string_view::npos ? AdaptStatus::More : finish_held();
 }
 
 AdaptStatus Passthrough::finish_error_line()
@@ -376,14 +379,28 @@ AdaptStatus Passthrough::finish_error_line()
     return fail(map_openai_event(trim(line), backend_));
 }
 
+// What is held is all there: an error to be read.
+AdaptStatus Passthrough::finish_held()
+{
+    if (held_.size() > kLongWork) {
+        return AdaptStatus::Long;
+    }
+    std::string none;
+    return reply_long(none);
+}
+
+AdaptStatus Passthrough::reply_long(std::string & /*out*/)
+{
+    return state_ == State::ErrorLine ? finish_error_line() : finish_refusal();
+}
+
 AdaptStatus Passthrough::reply_end(std::string & /*out*/)
 {
     switch (state_) {
     case State::Refusal:
     case State::NoStream:
-        return finish_refusal();
     case State::ErrorLine:
-        return finish_error_line();
+        return finish_held();
     case State::Whole:
         return AdaptStatus::Done;
     case State::Events:

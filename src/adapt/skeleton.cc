@@ -57,6 +57,15 @@ bool refuse_json(const Error &why, bool exact_place, ApiError &err)
 
 } // namespace
 
+size_t skeleton_size(std::string_view body, const json::BodyFacts &facts)
+{
+    size_t size = body.size() + facts.long_strings.size() * kStandIn;
+    for (const json::Range &range : facts.long_strings) {
+        size -= range.size();
+    }
+    return size;
+}
+
 bool Skeleton::build(std::string_view body, const json::BodyFacts &facts,
                      json::Ptr &out, ApiError &err)
 {
@@ -80,7 +89,7 @@ bool Skeleton::build(std::string_view body, const json::BodyFacts &facts,
     if (text.size() > kMaxSkeleton) {
         err = ApiError();
         err.kind = ApiErrorKind::RequestTooLarge;
-        err.message = "The request holds more than 1 MiB beside strings of "
+        err.message = "The request holds more than 4 MiB beside strings of "
                       "over 1 KiB; send fewer or shorter messages.";
         return false;
     }

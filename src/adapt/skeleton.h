@@ -22,7 +22,7 @@ namespace llmproxy
 class Skeleton
 {
 public:
-    // False if more than 1 MiB is left beside the long strings, or the rest
+    // False if more than 4 MiB is left beside the long strings, or the rest
     // is no JSON that can be translated.
     [[nodiscard]] bool build(std::string_view body,
                              const json::BodyFacts &facts, json::Ptr &out,
@@ -40,7 +40,10 @@ private:
     std::vector<std::string_view> raw_;
 };
 
-constexpr size_t kMaxSkeleton = size_t{1} << 20;
+// Bytes of the skeleton that build() would parse.
+size_t skeleton_size(std::string_view body, const json::BodyFacts &facts);
+
+constexpr size_t kMaxSkeleton = size_t{4} << 20;
 
 } // namespace llmproxy
 

@@ -104,11 +104,20 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
                std::function<void()> drained)
     : process_(process), loads_(loads), index_(index),
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
-      access_log_(loop_, process.access_log), pool_(loop_, process.gates),
-      limiter_(process.limits), catalog_(loop_, pool_),
-      context_{loop_,       pool_,         limiter_, catalog_,
-               access_log_, *read_buffer_, process,  std::move(config),
-               {},          false,         0}
+      helper_(loop_), access_log_(loop_, process.access_log),
+      pool_(loop_, process.gates), limiter_(process.limits),
+      catalog_(loop_, helper_, pool_), context_{loop_,
+                                                helper_,
+                                                pool_,
+                                                limiter_,
+                                                catalog_,
+                                                access_log_,
+                                                *read_buffer_,
+                                                process,
+                                                std::move(config),
+                                                {},
+                                                false,
+                                                0}
 {
     for (const Listener &listener : listeners) {
         acceptors_.push_back(
@@ -124,6 +133,7 @@ Worker::~Worker()
 void Worker::run()
 {
     loop_.run();
+    helper_.end(); // nothing is at work in what is freed next
     connections_.clear();
     access_log_.flush();
 }

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "helper_thread.h"
 #include "listener.h"
 
 namespace llmproxy
@@ -71,6 +72,7 @@ private:
     std::function<void()> drained_;
     std::unique_ptr<ReadBuffer> read_buffer_;
     EventLoop loop_;
+    HelperThread helper_;
     AccessLogBuffer access_log_;
     UpstreamPool pool_;
     MemoryLimiter limiter_;

@@ -141,6 +141,11 @@ void EventLoop::end_turn()
     // What a destructor buries is freed with the next turn.
     std::vector<std::unique_ptr<Buried>> dead;
     dead.swap(graveyard_);
+    for (std::unique_ptr<Buried> &object : dead) {
+        if (!object->at_rest()) {
+            graveyard_.push_back(std::move(object));
+        }
+    }
     dead.clear();
     now_ms_ = -1;
 }

@@ -421,6 +421,11 @@ void Exchange::on_shutdown()
     }
 }
 
+bool Exchange::at_rest() const
+{
+    return relay_ == nullptr || relay_->at_rest();
+}
+
 void Exchange::drop_body()
 {
     context_.process.buffered.give(body_charged_);

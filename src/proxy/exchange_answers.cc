@@ -183,7 +183,7 @@ void Exchange::finish(Cause cause)
     // The transfer goes now; the rest of *this when the connection buries it.
     // A relay that is calling us lasts until then.
     if (relay_ != nullptr && cause == Cause::ClientGone) {
-        relay_.reset();
+        relay_->cancel();
     }
     sink_.over();
 }

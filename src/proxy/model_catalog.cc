@@ -19,15 +19,18 @@ constexpr size_t kMaxList = size_t{8} * 1024 * 1024;
 
 } // namespace
 
-class ModelCatalog::Fetch final : private TransferSink
+class ModelCatalog::Fetch final : private TransferSink, private LongJob
 {
 public:
-    Fetch(EventLoop &loop, UpstreamPool &pool) : loop_(loop), pool_(pool) {}
+    Fetch(EventLoop &loop, Helper &helper, UpstreamPool &pool)
+        : loop_(loop), helper_(helper), pool_(pool)
+    {
+    }
     virtual ~Fetch() = default;
     Fetch(const Fetch &) = delete;
     Fetch &operator=(const Fetch &) = delete;
 
-    bool running() const { return transfer_ != nullptr; }
+    bool running() const { return config_ != nullptr; }
     bool fresh() const
     {
         return !running() && checked_ms_ != -1 &&
@@ -79,45 +82,67 @@ private:
 
     void on_upstream_end(const TransferEnd &end) override
     {
-        Error err;
-        std::vector<ModelEntry> entries;
-        known_ = false;
+        transfer_.reset();
+        read_ = Reading();
         if (end.fault != TransferFault::None) {
-            err.message = end.detail.empty() ? "no answer" : end.detail;
+            read_.error.message = end.detail.empty() ? "no answer" : end.detail;
         } else if (status_ != 200) {
-            err.message = "status " + std::to_string(status_);
+            read_.error.message = "status " + std::to_string(status_);
+        } else if (body_.size() > kLongWork) {
+            helper_.run(*this);
+            return;
         } else {
-            known_ =
-                parse_model_list(backend_->kind, body_,
-                                 SystemClock().wall_ms() / 1000, entries, err);
+            work();
         }
+        on_worked();
+    }
+
+    void work() override
+    {
+        read_.ok = parse_model_list(backend_->kind, body_,
+                                    SystemClock().wall_ms() / 1000,
+                                    read_.entries, read_.error);
+    }
+
+    void on_worked() override
+    {
+        known_ = read_.ok;
         if (!known_) {
             log_warning("backend %s: no model list: %s", backend_->name,
-                        err.message.c_str());
+                        read_.error.message.c_str());
         }
-        entries_ = std::move(entries);
+        entries_ = std::move(read_.entries);
         body_ = std::string();
         checked_ms_ = loop_.now_ms();
-        transfer_.reset();
         config_.reset();
     }
 
+    // What came of the list, before it is shown to anyone.
+    struct Reading {
+        bool ok = false;
+        std::vector<ModelEntry> entries;
+        Error error;
+    };
+
     EventLoop &loop_;
+    Helper &helper_;
     UpstreamPool &pool_;
     std::shared_ptr<const Config> config_; // pinned while running
     const BackendConfig *backend_ = nullptr;
     std::unique_ptr<UpstreamTransfer> transfer_;
     std::vector<ModelEntry> entries_;
+    Reading read_;
     std::string body_;
     int64_t checked_ms_ = -1;
     int status_ = 0;
     bool known_ = false;
 };
 
-ModelCatalog::ModelCatalog(EventLoop &loop, UpstreamPool &pool) : loop_(loop)
+ModelCatalog::ModelCatalog(EventLoop &loop, Helper &helper, UpstreamPool &pool)
+    : loop_(loop)
 {
     for (std::unique_ptr<Fetch> &fetch : fetches_) {
-        fetch = std::make_unique<Fetch>(loop, pool);
+        fetch = std::make_unique<Fetch>(loop, helper, pool);
     }
     loop_.add_turn_end(*this);
 }

@@ -5,6 +5,7 @@
 
 #include "llm_proxy/base/log.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace llmproxy
@@ -20,6 +21,13 @@ constexpr size_t kKeptOutput = 4096;
 constexpr size_t kSpareBuffers = 4;
 constexpr size_t kUsefulSpare = 256;
 constexpr size_t kMaxSpare = size_t{256} * 1024;
+// What one transfer may bring, and its client be sent, in one turn of the
+// loop; the rest waits.
+constexpr size_t kMaxTurn = size_t{128} * 1024;
+
+constexpr int64_t kLookAgainMs = 100; // while the helper is at work
+
+const std::vector<Field> kNoFields;
 
 } // namespace
 
@@ -31,15 +39,42 @@ Relay::Relay(WorkerContext &context, ResponseSink &sink, RelayOwner &owner,
 {
 }
 
+// A request that the helper translates.
+struct Relay::LongStart {
+    // The client's head is not kept for it.
+    explicit LongStart(const ClientRequest &r)
+        : request{r.body,          r.facts,      r.sent_model, r.model,
+                  r.model_removed, r.request_id, kNoFields,    r.config,
+                  r.backend,       r.now_s}
+    {
+    }
+
+    ClientRequest request;
+    UpstreamRequest upstream;
+    ApiError error;
+    bool accepted = false;
+};
+
 Relay::~Relay() = default;
 
 bool Relay::start(const ClientRequest &request, ApiError &err)
 {
+    backend_ = &request.backend;
+    if (adapter_->starts_long(request)) {
+        long_start_ = std::make_unique<LongStart>(request);
+        begin_work();
+        return true;
+    }
     UpstreamRequest upstream;
     if (!adapter_->start(request, upstream, err)) {
         return false;
     }
-    backend_ = &request.backend;
+    submit(std::move(upstream));
+    return true;
+}
+
+void Relay::submit(UpstreamRequest request)
+{
     wants_sse_ = adapter_->streaming();
     last_write_ms_ = context_.loop.now_ms();
     TransferOptions options;
@@ -47,9 +82,45 @@ bool Relay::start(const ClientRequest &request, ApiError &err)
     options.first_byte_timeout_ms = config_.first_byte_timeout_ms;
     options.idle_timeout_ms = config_.stream_idle_timeout_ms;
     options.queue_timeout_ms = config_.queue_timeout_ms;
-    transfer_ = context_.pool.submit(request.backend, std::move(upstream),
-                                     options, *this);
-    return true;
+    transfer_ =
+        context_.pool.submit(*backend_, std::move(request), options, *this);
+}
+
+void Relay::begin_work()
+{
+    at_work_ = true;
+    context_.helper.run(*this);
+}
+
+void Relay::work()
+{
+    if (long_start_ != nullptr) {
+        long_start_->accepted = adapter_->start(
+            long_start_->request, long_start_->upstream, long_start_->error);
+    } else {
+        status_ = adapter_->reply_long(out_);
+    }
+}
+
+void Relay::on_worked()
+{
+    at_work_ = false;
+    const std::unique_ptr<LongStart> started = std::move(long_start_);
+    if (over_) {
+        return;
+    }
+    if (cut_) {
+        fail(cut_->first, cut_->second);
+    } else if (started != nullptr && started->accepted) {
+        submit(std::move(started->upstream));
+    } else if (started != nullptr) {
+        over_ = true;
+        owner_.on_relay_error(started->error, Cause::ClientError);
+    } else if (end_ && status_ == AdaptStatus::More) {
+        take_end();
+    } else {
+        settle();
+    }
 }
 
 Take Relay::on_upstream_head(const ReplyHead &head)
@@ -60,11 +131,14 @@ Take Relay::on_upstream_head(const ReplyHead &head)
 
 Take Relay::on_upstream_data(std::string_view bytes)
 {
-    if (status_ != AdaptStatus::More) {
-        // Bytes behind the end mark are nobody's.
-        return status_ == AdaptStatus::Done ? Take::Taken : Take::Abort;
+    if (!at_work_ && status_ == AdaptStatus::Done) {
+        return Take::Taken; // bytes behind the end mark are nobody's
     }
-    if (sink_.congested()) {
+    if (!at_work_ && status_ == AdaptStatus::Failed) {
+        return Take::Abort;
+    }
+    if (at_work_ || status_ == AdaptStatus::Long || sink_.congested() ||
+        taken_ >= kMaxTurn) {
         paused_ = true;
         return Take::Pause;
     }
@@ -72,6 +146,7 @@ Take Relay::on_upstream_data(std::string_view bytes)
         out_.swap(context_.spare_buffers.back());
         context_.spare_buffers.pop_back();
     }
+    taken_ += bytes.size();
     status_ = adapter_->reply_data(bytes, out_);
     return status_ == AdaptStatus::Failed ? Take::Abort : Take::Taken;
 }
@@ -88,6 +163,15 @@ void Relay::on_upstream_end(const TransferEnd &end)
     if (over_) {
         return;
     }
+    end_ = end;
+    if (!at_work_) {
+        take_end();
+    }
+}
+
+void Relay::take_end()
+{
+    const TransferEnd &end = *end_;
     if (status_ == AdaptStatus::More && end.fault == TransferFault::None) {
         status_ = adapter_->reply_end(out_);
         if (status_ == AdaptStatus::More) {
@@ -103,17 +187,25 @@ void Relay::on_upstream_end(const TransferEnd &end)
     const bool late = end.fault == TransferFault::ConnectTimeout ||
                       end.fault == TransferFault::FirstByteTimeout ||
                       end.fault == TransferFault::IdleTimeout;
-    flush(false);
     fail(transfer_error(end), late ? Cause::Timeout : Cause::BackendError);
 }
 
 void Relay::settle()
 {
-    if (over_) {
+    if (over_ || at_work_) {
         return;
     }
     flush(status_ == AdaptStatus::Done);
-    if (status_ == AdaptStatus::Failed) {
+    taken_ = out_.size();
+    if (!out_.empty()) {
+        if (!sink_.congested()) {
+            next_turn();
+        }
+    } else if (status_ == AdaptStatus::More) {
+        go_on();
+    } else if (status_ == AdaptStatus::Long) {
+        begin_work();
+    } else if (status_ == AdaptStatus::Failed) {
         if (backend_ != nullptr) {
             log_warning("backend %s: answer failed: %s", backend_->name,
                         api_error_code(adapter_->error()) == nullptr
@@ -123,7 +215,7 @@ void Relay::settle()
         fail(adapter_->error(), Cause::BackendError);
     } else if (status_ == AdaptStatus::Done) {
         over_ = true;
-        times_ = transfer_->times();
+        times_ = times();
         reached_ = true;
         UpstreamTransfer::let_finish(std::move(transfer_));
         owner_.on_relay_end(Cause::Done);
@@ -159,8 +251,15 @@ void Relay::flush(bool last)
         first_byte_ms_ = context_.loop.now_ms();
     }
     last_write_ms_ = context_.loop.now_ms();
-    sink_.write(out_, last);
+    const std::string_view part =
+        std::string_view(out_).substr(written_, kMaxTurn);
+    written_ += part.size();
+    sink_.write(part, last && written_ == out_.size());
+    if (written_ < out_.size()) {
+        return;
+    }
     out_.clear();
+    written_ = 0;
     if (context_.spare_buffers.size() < kSpareBuffers &&
         out_.capacity() >= kUsefulSpare && out_.capacity() <= kMaxSpare) {
         context_.spare_buffers.emplace_back();
@@ -170,14 +269,27 @@ void Relay::flush(bool last)
     }
 }
 
+void Relay::next_turn()
+{
+    if (timer_ == nullptr) {
+        TimerHandler &handler = *this;
+        timer_ = std::make_unique<Timer>(context_.loop, handler);
+    }
+    timer_->arm(0);
+}
+
+void Relay::on_timer(Timer &)
+{
+    settle();
+}
+
 void Relay::fail(const ApiError &error, Cause cause)
 {
-    over_ = true;
-    if (transfer_ != nullptr) {
-        times_ = transfer_->times();
-        reached_ = reached();
-        transfer_.reset();
+    while (!out_.empty()) {
+        flush(false); // what came is not lost
     }
+    over_ = true;
+    release();
     if (!begun_) {
         owner_.on_relay_error(error, cause);
         return;
@@ -195,14 +307,38 @@ void Relay::fail(const ApiError &error, Cause cause)
 
 void Relay::cut(const ApiError &error, Cause cause)
 {
-    if (!over_) {
+    if (at_work_) {
+        cut_ = {error, cause};
+    } else if (!over_) {
         fail(error, cause);
     }
 }
 
+void Relay::release()
+{
+    times_ = times();
+    reached_ = reached();
+    transfer_.reset();
+}
+
+void Relay::cancel()
+{
+    over_ = true;
+    if (at_work_ && context_.helper.withdraw(*this)) {
+        at_work_ = false;
+    }
+    release();
+}
+
 void Relay::on_drained()
 {
-    if (paused_ && transfer_ != nullptr) {
+    settle();
+}
+
+// Takes what was held off, if nothing holds it off any more.
+void Relay::go_on()
+{
+    if (paused_ && transfer_ != nullptr && !sink_.congested()) {
         paused_ = false;
         transfer_->resume();
     }
@@ -211,6 +347,9 @@ void Relay::on_drained()
 int64_t Relay::tick()
 {
     const int64_t every = config_.sse_keepalive_ms;
+    if (at_work_ && every != 0) {
+        return std::min(every, kLookAgainMs);
+    }
     if (every == 0 || over_ || !wants_sse_ ||
         (begun_ && !adapter_->streaming())) {
         return -1;
@@ -220,7 +359,7 @@ int64_t Relay::tick()
         return due;
     }
     last_write_ms_ = context_.loop.now_ms();
-    if (!sink_.congested() && adapter_->at_event_end()) {
+    if (!sink_.congested() && out_.empty() && adapter_->at_event_end()) {
         if (!begun_) {
             begin_answer();
         }
@@ -236,7 +375,7 @@ bool Relay::transfer_reached() const
 
 TransferTimes Relay::times() const
 {
-    return transfer_ != nullptr ? transfer_->times() : times_;
+    return transfer_ != nullptr && !end_ ? transfer_->times() : times_;
 }
 
 ApiError Relay::transfer_error(const TransferEnd &end) const

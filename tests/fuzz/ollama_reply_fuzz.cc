@@ -13,6 +13,8 @@
 
 using namespace llmproxy;
 
+#include "../unit/feed.h"
+
 namespace
 {
 
@@ -65,15 +67,7 @@ Seen talk(std::string_view reply, bool stream, size_t step)
     if (!adapter->start(request, upstream, err)) {
         abort();
     }
-    seen.status = adapter->reply_head(head);
-    while (seen.status == AdaptStatus::More && !reply.empty()) {
-        const std::string piece(reply.substr(0, step));
-        reply.remove_prefix(piece.size());
-        seen.status = adapter->reply_data(piece, seen.body);
-    }
-    if (seen.status == AdaptStatus::More) {
-        seen.status = adapter->reply_end(seen.body);
-    }
+    seen.status = feed(*adapter, head, reply, step, step, seen.body);
     if (seen.status == AdaptStatus::Failed) {
         seen.error = api_error_body(adapter->error());
         if (!seen.body.empty()) {

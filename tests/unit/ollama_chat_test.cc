@@ -24,6 +24,8 @@
 
 using namespace llmproxy;
 
+#include "feed.h"
+
 namespace
 {
 
@@ -68,20 +70,23 @@ struct Client {
         assert_true(starts_with(sent, "ollama:"));
         model = std::string(sent.substr(7));
     }
+    ClientRequest request(const std::vector<Field> &fields)
+    {
+        return {body,
+                scanner.facts(),
+                scanner.facts().model_text,
+                model,
+                7,
+                "req-1",
+                fields,
+                config,
+                config.backends[0],
+                kNow};
+    }
     bool start(Adapter &adapter, ApiError &err)
     {
         const std::vector<Field> fields;
-        const ClientRequest request{body,
-                                    scanner.facts(),
-                                    scanner.facts().model_text,
-                                    model,
-                                    7,
-                                    "req-1",
-                                    fields,
-                                    config,
-                                    config.backends[0],
-                                    kNow};
-        return adapter.start(request, upstream, err);
+        return adapter.start(request(fields), upstream, err);
     }
     std::string upstream_body() const
     {
@@ -111,6 +116,7 @@ struct Seen {
     bool refused = false; // before anything was sent
     bool begun = false;   // a head with 200 went out
     AdaptStatus status = AdaptStatus::More;
+    size_t put_off = 0; // steps for the helper
     ApiError error;
     std::string body; // an error event included
     AnswerShape shape;
@@ -129,18 +135,8 @@ Seen talk(Client &client, const Reply &reply, size_t cut)
     ReplyHead head;
     head.status = reply.status;
     head.fields.push_back({"Content-Type", reply.content_type});
-    seen.status = adapter->reply_head(head);
-    std::string_view rest = reply.body;
-    while (seen.status == AdaptStatus::More && !rest.empty()) {
-        // A copy, so that reading behind the piece is seen.
-        const std::string piece(rest.substr(0, cut == 0 ? 1 : cut));
-        rest.remove_prefix(piece.size());
-        cut = cut == 0 ? 0 : kWhole;
-        seen.status = adapter->reply_data(piece, seen.body);
-    }
-    if (seen.status == AdaptStatus::More) {
-        seen.status = adapter->reply_end(seen.body);
-    }
+    seen.status = feed(*adapter, head, reply.body, cut == 0 ? 1 : cut,
+                       cut == 0 ? 1 : kWhole, seen.body, &seen.put_off);
     assert_int_not_equal(static_cast<int>(seen.status),
                          static_cast<int>(AdaptStatus::More));
     seen.begun = !seen.body.empty() || seen.status == AdaptStatus::Done;
@@ -638,7 +634,7 @@ void long_tool_arguments_become_an_object(void **)
 void oversized_skeletons_are_refused(void **)
 {
     std::string messages;
-    for (int i = 0; i < 1100; i++) {
+    for (int i = 0; i < 4400; i++) {
         messages +=
             R"({"role":"user","content":")" + std::string(1000, 'x') + R"("},)";
     }
@@ -647,7 +643,7 @@ void oversized_skeletons_are_refused(void **)
     const Seen seen = talk(client, Reply(), kWhole);
     assert_true(seen.refused);
     assert_int_equal(api_error_status(seen.error), 413);
-    assert_true(seen.error.message.find("1 MiB") != std::string::npos);
+    assert_true(seen.error.message.find("4 MiB") != std::string::npos);
 }
 
 void json_that_cannot_be_translated_is_refused(void **)
@@ -1204,6 +1200,112 @@ void recorded_lines_pass_both_ways(void **)
     assert_true(count > 80);
 }
 
+std::string many_logprobs(size_t count)
+{
+    std::string out = "[";
+    for (size_t i = 0; i < count; i++) {
+        out += i == 0 ? "" : ",";
+        out += R"({"token":"a","logprob":-0.5,"bytes":[97]})";
+    }
+    return out + "]";
+}
+
+std::string line_with_logprobs(size_t count, const char *end)
+{
+    return R"({"created_at":"2026-09-01T08:31:00Z","message":)"
+           R"({"role":"assistant","content":"b"},"logprobs":)" +
+           many_logprobs(count) + "," + end + "}\n";
+}
+
+const std::string kLastLine = R"("done":true,"done_reason":"stop")";
+const std::string kPlainLine = R"({"created_at":"2026-09-01T08:31:00Z",)"
+                               R"("message":{"role":"assistant",)"
+                               R"("content":"a"},"done":false})"
+                               "\n";
+
+void dense_requests_start_long(void **)
+{
+    const std::string text(kLongWork, 'x');
+    static const struct {
+        const char *what;
+        std::string members;
+        bool is_long;
+    } cases[] = {
+        {"small", R"("temperature":1)", false},
+        {"long string", R"("stop":")" + text + "\"", false},
+        {"dense", R"("x":)" + many_logprobs(kLongWork / 32), true},
+    };
+    for (const auto &row : cases) {
+        Client client(request_with(row.members));
+        const std::vector<Field> fields;
+        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        assert_int_equal(adapter->starts_long(client.request(fields)),
+                         row.is_long);
+    }
+}
+
+void long_lines_are_put_off_in_their_order(void **)
+{
+    const std::string long_line = line_with_logprobs(1000, R"("done":false)");
+    const std::string last = line_with_logprobs(1000, kLastLine.c_str());
+    Reply reply;
+    reply.body = kPlainLine + long_line + kPlainLine + long_line + last;
+    Client client(request_with(R"("stream":true)"));
+    const Seen whole = talk(client, reply, kWhole);
+    assert_true(whole.status == AdaptStatus::Done);
+    assert_int_equal(whole.put_off, 3);
+    std::string order;
+    for (size_t at = whole.body.find("\"content\":\""); at != std::string::npos;
+         at = whole.body.find("\"content\":\"", at + 1)) {
+        order += whole.body[at + 11];
+    }
+    assert_string_equal(order.c_str(), "ababb");
+    const size_t step = reply.body.size() / 50;
+    for (size_t cut = 1; cut < reply.body.size(); cut += step) {
+        Client again(request_with(R"("stream":true)"));
+        const Seen seen = talk(again, reply, cut);
+        assert_true(seen.status == AdaptStatus::Done);
+        assert_int_equal(seen.put_off, 3);
+        assert_int_equal(seen.body.size(), whole.body.size());
+    }
+}
+
+void a_long_line_may_be_the_last_without_end(void **)
+{
+    Reply reply;
+    reply.body = line_with_logprobs(1000, R"("done":false)");
+    reply.body.pop_back(); // its LF
+    Client client(request_with(R"("stream":true)"));
+    const Seen seen = talk(client, reply, kWhole);
+    assert_true(seen.status == AdaptStatus::Failed);
+    assert_int_equal(seen.put_off, 1);
+    assert_true(seen.begun);
+    assert_true(seen.error.no_retry);
+}
+
+void long_answers_and_refusals_are_put_off(void **)
+{
+    Reply reply;
+    reply.body = line_with_logprobs(1000, kLastLine.c_str());
+    Client client(request_with(""));
+    const Seen whole = talk(client, reply, kWhole);
+    assert_true(whole.status == AdaptStatus::Done);
+    assert_int_equal(whole.put_off, 1);
+    const json::Ptr answer = parse(whole.body);
+    const json_t *choice =
+        json_array_get(json::get(answer.get(), "choices"), 0);
+    const json_t *logprobs =
+        json::get(json::get(choice, "logprobs"), "content");
+    assert_int_equal(json_array_size(logprobs), 1000);
+
+    reply.status = 400;
+    reply.body = R"({"error":")" + std::string(kLongWork, 'x') + "\"}";
+    const Seen refused = talk(client, reply, kWhole);
+    assert_true(refused.status == AdaptStatus::Failed);
+    assert_int_equal(refused.put_off, 1);
+    assert_int_equal(api_error_status(refused.error), 400);
+}
+
 } // namespace
 
 int main()
@@ -1234,6 +1336,10 @@ int main()
         cmocka_unit_test(reasoning_has_the_configured_name),
         cmocka_unit_test(recorded_answers_translate_at_every_cut),
         cmocka_unit_test(recorded_lines_pass_both_ways),
+        cmocka_unit_test(dense_requests_start_long),
+        cmocka_unit_test(long_lines_are_put_off_in_their_order),
+        cmocka_unit_test(a_long_line_may_be_the_last_without_end),
+        cmocka_unit_test(long_answers_and_refusals_are_put_off),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -14,6 +14,8 @@
 
 using namespace llmproxy;
 
+#include "feed.h"
+
 namespace
 {
 
@@ -67,6 +69,7 @@ struct Reply {
 struct Seen {
     bool begun = false;
     AdaptStatus status = AdaptStatus::More;
+    size_t put_off = 0; // steps for the helper
     ApiError error;
     std::string passed; // before an error was added
     std::string body;
@@ -87,17 +90,8 @@ Seen talk(bool stream, const Reply &reply, size_t cut)
     ReplyHead head;
     head.status = reply.status;
     head.fields = reply.fields;
-    seen.status = adapter->reply_head(head);
-    std::string_view rest = reply.body;
-    while (seen.status == AdaptStatus::More && !rest.empty()) {
-        const std::string piece(rest.substr(0, cut == 0 ? 1 : cut));
-        rest.remove_prefix(piece.size());
-        cut = cut == 0 ? 0 : kWhole;
-        seen.status = adapter->reply_data(piece, seen.body);
-    }
-    if (seen.status == AdaptStatus::More) {
-        seen.status = adapter->reply_end(seen.body);
-    }
+    seen.status = feed(*adapter, head, reply.body, cut == 0 ? 1 : cut,
+                       cut == 0 ? 1 : kWhole, seen.body, &seen.put_off);
     seen.passed = seen.body;
     seen.begun = !seen.body.empty() || seen.status == AdaptStatus::Done;
     if (seen.status == AdaptStatus::Failed) {
@@ -580,6 +574,26 @@ void refusals_become_ours(void **)
     }
 }
 
+void long_errors_are_put_off(void **)
+{
+    const std::string text(kLongWork, 'x');
+    const std::string json = R"({"error":{"message":")" + text + "\"}}";
+    Reply refusal;
+    refusal.status = 400;
+    refusal.body = json;
+    Reply event;
+    event.fields = {{"Content-Type", kEvents}};
+    event.body = "data: " + json + "\n\n";
+    Reply open = event; // no line end
+    open.body = "data: " + json;
+    for (const Reply &reply : {refusal, event, open}) {
+        const Seen seen = talk(true, reply, kWhole);
+        assert_status(seen, AdaptStatus::Failed);
+        assert_int_equal(seen.put_off, 1);
+        assert_string_equal(seen.error.message.c_str(), text.c_str());
+    }
+}
+
 } // namespace
 
 int main()
@@ -602,6 +616,7 @@ int main()
         cmocka_unit_test(endless_answers_fail),
         cmocka_unit_test(unusable_heads_fail),
         cmocka_unit_test(refusals_become_ours),
+        cmocka_unit_test(long_errors_are_put_off),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

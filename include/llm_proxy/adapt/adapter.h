@@ -26,7 +26,7 @@ struct ClientRequest {
     std::string_view model;      // for the backend
     size_t model_removed = 0;    // bytes of sent_model before `model`
     std::string_view request_id;
-    const std::vector<Field> &fields; // of the client's head
+    const std::vector<Field> &fields; // of the client's head; empty if long
     const Config &config;
     const BackendConfig &backend;
     int64_t now_s = 0; // Unix seconds
@@ -61,6 +61,7 @@ enum class AdaptStatus {
     More,   // go on feeding
     Done,   // the answer is whole; nothing more will come out
     Failed, // error() says why
+    Long,   // there is much to read first: reply_long() goes on
 };
 
 // Speaks one backend's wire for one exchange. Pure: bytes in, bytes out; no
@@ -68,6 +69,11 @@ enum class AdaptStatus {
 // once, reply_data() for each piece in any cuts, and reply_end() at a clean
 // end of the backend's body, unless Done or Failed came first; after those
 // nothing is called but error(), append_error() and usage().
+//
+// A step that would hold the caller up, because it parses more than
+// kLongWork bytes, can be taken on another thread: start() where
+// starts_long() says so, and reply_long() wherever a reply_...() has answered
+// Long. While such a step runs no other call is made.
 //
 // What comes out is what the client gets, without HTTP framing. The exchange
 // sends the head when the first byte has come out or Done was said, so a
@@ -78,6 +84,7 @@ class Adapter
 public:
     virtual ~Adapter() = default;
 
+    virtual bool starts_long(const ClientRequest &request) const = 0;
     // Builds the backend's request; false = refused, `err` for the client.
     [[nodiscard]] virtual bool start(const ClientRequest &request,
                                      UpstreamRequest &out, ApiError &err) = 0;
@@ -86,6 +93,9 @@ public:
     [[nodiscard]] virtual AdaptStatus reply_data(std::string_view in,
                                                  std::string &out) = 0;
     [[nodiscard]] virtual AdaptStatus reply_end(std::string &out) = 0;
+    // The step that was put off, and what had been fed behind it. May find
+    // another one (Long). More after reply_end(): call that once more.
+    [[nodiscard]] virtual AdaptStatus reply_long(std::string &out) = 0;
 
     // Known once the first byte came out or Done was said; and, for a stream
     // the client asked for, already before (for an early keep-alive).
@@ -107,6 +117,8 @@ public:
 constexpr size_t kMaxErrorBody = size_t{64} << 10; // a backend's error text
 constexpr size_t kMaxLine = size_t{8} << 20;       // one NDJSON or SSE line
 constexpr size_t kMaxReply = size_t{64} << 20;     // one non-stream answer
+// As JSON of many small values this takes some 2 ms to read and translate.
+constexpr size_t kLongWork = size_t{16} << 10;
 
 // For vLLM and other OpenAI-compatible servers: `path` as the client sent it.
 std::unique_ptr<Adapter> make_passthrough(std::string_view path, EndMark mark);

@@ -23,6 +23,8 @@ class Buried
 {
 public:
     virtual ~Buried() = default;
+    // False keeps it for another turn: a thread is still at work in it.
+    virtual bool at_rest() const { return true; }
 };
 
 class IoHandler
@@ -124,7 +126,8 @@ public:
     // that was not run when the loop ends is dropped.
     void post(std::function<void()> task);
 
-    // Frees `object` after the callbacks of this turn.
+    // Frees `object` after the callbacks of this turn, or of the first one
+    // that finds it at rest.
     void bury(std::unique_ptr<Buried> object);
 
     // Handlers are called in the order they were added, each turn.

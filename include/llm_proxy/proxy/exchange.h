@@ -48,6 +48,7 @@ public:
     int64_t tick();
     // The drain is over: end now.
     void on_shutdown();
+    bool at_rest() const override;
 
     const Config &config() const { return *config_; }
 

@@ -4,6 +4,7 @@
 #include "llm_proxy/adapt/model_list.h"
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/helper.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
 #include <cstdint>
@@ -31,7 +32,7 @@ protected:
 class ModelCatalog final : private TurnEndHandler
 {
 public:
-    ModelCatalog(EventLoop &loop, UpstreamPool &pool);
+    ModelCatalog(EventLoop &loop, Helper &helper, UpstreamPool &pool);
     ~ModelCatalog();
     ModelCatalog(const ModelCatalog &) = delete;
     ModelCatalog &operator=(const ModelCatalog &) = delete;

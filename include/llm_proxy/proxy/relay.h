@@ -2,6 +2,8 @@
 #define LLM_PROXY_PROXY_RELAY_H
 
 #include "llm_proxy/adapt/adapter.h"
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/helper.h"
 #include "llm_proxy/proxy/access_log.h"
 #include "llm_proxy/proxy/response_sink.h"
 #include "llm_proxy/proxy/worker_context.h"
@@ -9,8 +11,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace llmproxy
 {
@@ -33,8 +37,10 @@ protected:
 };
 
 // The second half of an exchange: the request to the backend and the answer
-// back, through the adapter, piece by piece. Destroying it cancels.
-class Relay final : private TransferSink
+// back, through the adapter, piece by piece. What takes the adapter long is
+// done by the helper; until that is back the relay is not at rest, holds the
+// answer's next bytes off, and must not be destroyed.
+class Relay final : private TransferSink, private LongJob, private TimerHandler
 {
 public:
     // All references outlive the relay. `fields` go into the answer's head.
@@ -46,7 +52,8 @@ public:
     Relay &operator=(const Relay &) = delete;
 
     // Asks the adapter for the request and submits it. False: refused,
-    // nothing was sent.
+    // nothing was sent. A long request is refused later, through the owner;
+    // what `request` points to outlives the relay.
     [[nodiscard]] bool start(const ClientRequest &request, ApiError &err);
     // The client took output: a paused backend goes on.
     void on_drained();
@@ -56,23 +63,38 @@ public:
     // Ends a running stream with an error event (or before the head, an
     // error), as the drain does.
     void cut(const ApiError &error, Cause cause);
+    // Frees the backend; the owner hears nothing more.
+    void cancel();
+    // False: the helper is at work in it.
+    bool at_rest() const { return !at_work_; }
 
     bool reached() const { return reached_ || transfer_reached(); }
     TransferTimes times() const;
     int64_t first_byte_ms() const { return first_byte_ms_; }
-    Usage usage() const { return adapter_->usage(); }
-    uint64_t pieces() const { return adapter_->pieces(); }
+    Usage usage() const { return at_work_ ? Usage() : adapter_->usage(); }
+    uint64_t pieces() const { return at_work_ ? 0 : adapter_->pieces(); }
 
 private:
     Take on_upstream_head(const ReplyHead &head) override;
     Take on_upstream_data(std::string_view bytes) override;
     void on_upstream_turn() override;
     void on_upstream_end(const TransferEnd &end) override;
+    void work() override;
+    void on_worked() override;
+    void on_timer(Timer &timer) override;
 
+    struct LongStart;
+
+    void submit(UpstreamRequest request);
+    void begin_work();
+    void go_on();
+    void take_end();
+    void release();
     bool transfer_reached() const;
     void begin_answer();
     void flush(bool last);
     void settle();
+    void next_turn();
     void fail(const ApiError &error, Cause cause);
     ApiError transfer_error(const TransferEnd &end) const;
 
@@ -84,11 +106,18 @@ private:
     const FieldBlock &fields_;
     const BackendConfig *backend_ = nullptr;
     std::unique_ptr<UpstreamTransfer> transfer_;
-    TransferTimes times_; // kept when the transfer is let go
-    std::string out_;     // translated in this turn, not yet written
+    std::unique_ptr<LongStart> long_start_; // until its request is submitted
+    std::optional<TransferEnd> end_;        // came; maybe not yet acted upon
+    TransferTimes times_;                   // kept when the transfer is let go
+    std::string out_;                       // translated, not yet written
+    size_t taken_ = 0;             // bytes of the answer that wait in this turn
+    size_t written_ = 0;           // of out_
+    std::unique_ptr<Timer> timer_; // made when a large answer needs it
     AdaptStatus status_ = AdaptStatus::More;
     int64_t last_write_ms_ = 0;
     int64_t first_byte_ms_ = -1;
+    std::optional<std::pair<ApiError, Cause>> cut_; // waits for the helper
+    bool at_work_ = false; // the helper uses adapter_, out_ and status_
     bool wants_sse_ = false;
     bool begun_ = false;
     bool paused_ = false;

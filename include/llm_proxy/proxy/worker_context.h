@@ -7,6 +7,7 @@
 #include "llm_proxy/limit/memory_limiter.h"
 #include "llm_proxy/loop/client_stream.h"
 #include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/helper.h"
 #include "llm_proxy/proxy/access_log.h"
 #include "llm_proxy/upstream/backend_gate.h"
 #include "llm_proxy/upstream/upstream_pool.h"
@@ -43,6 +44,7 @@ struct ProcessState {
 // connections.
 struct WorkerContext {
     EventLoop &loop;
+    Helper &helper;
     UpstreamPool &pool;
     Limiter &limiter;
     ModelCatalog &catalog;

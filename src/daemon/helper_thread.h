@@ -1,0 +1,44 @@
+#ifndef LLM_PROXY_SRC_DAEMON_HELPER_THREAD_H
+#define LLM_PROXY_SRC_DAEMON_HELPER_THREAD_H
+
+#include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/helper.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+namespace llmproxy
+{
+
+// A worker's helper: one thread, begun with the first job, so that a worker
+// which never sees a large body has none.
+class HelperThread final : public Helper
+{
+public:
+    // The loop outlives the helper.
+    explicit HelperThread(EventLoop &loop) : loop_(loop) {}
+    ~HelperThread() override { end(); }
+    HelperThread(const HelperThread &) = delete;
+    HelperThread &operator=(const HelperThread &) = delete;
+
+    void run(LongJob &job) override;
+    bool withdraw(LongJob &job) override;
+    // Waits for the job at work and drops the others. The loop has ended.
+    void end();
+
+private:
+    void work();
+
+    EventLoop &loop_;
+    std::mutex lock_; // guards jobs_ and ending_
+    std::condition_variable wake_;
+    std::deque<LongJob *> jobs_;
+    bool ending_ = false;
+    std::thread thread_;
+};
+
+} // namespace llmproxy
+
+#endif
