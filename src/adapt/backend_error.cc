@@ -272,6 +272,17 @@ ApiError map_openai_error(const BackendRefusal &refusal)
     return map_openai(read_openai_body(refusal.body), refusal);
 }
 
+bool reports_error(std::string_view json)
+{
+    json::Ptr root;
+    Error ignored;
+    if (!json::parse_lenient(json, root, ignored)) {
+        return true;
+    }
+    const json_t *error = json_object_get(root.get(), "error");
+    return error == nullptr || (!json_is_null(error) && !json_is_false(error));
+}
+
 ApiError map_openai_event(std::string_view json, std::string_view backend)
 {
     const Said said = read_openai_body(json);

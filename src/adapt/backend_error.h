@@ -19,6 +19,8 @@ struct BackendRefusal {
 // vLLM, llama.cpp and other OpenAI-compatible servers: nested and flat error
 // objects, `error` as a string, FastAPI's `detail`.
 ApiError map_openai_error(const BackendRefusal &refusal);
+// False of an object whose `error` is null or false: it has merely the member.
+bool reports_error(std::string_view json);
 // The same for an error event in a stream, whose status stands in its body.
 ApiError map_openai_event(std::string_view json, std::string_view backend);
 

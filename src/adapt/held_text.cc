@@ -2,6 +2,8 @@
 
 #include "held_text.h"
 
+#include "llm_proxy/base/strings.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -37,7 +39,7 @@ std::string HeldText::take()
         out.reserve(size_);
         for (std::string &block : blocks_) {
             out += block;
-            block = std::string();
+            free_text(block);
         }
     }
     blocks_.clear();

@@ -59,12 +59,6 @@ size_t sequence_size(std::string_view text)
     return size;
 }
 
-bool is_hex_digit(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ||
-           (c >= 'A' && c <= 'F');
-}
-
 // Bytes of the escape at the front of `text`; 0 if it is none, or half of a
 // surrogate pair (which Go never writes).
 size_t escape_size(std::string_view text)
@@ -82,7 +76,7 @@ size_t escape_size(std::string_view text)
         return 0;
     }
     for (const char c : text.substr(2, 4)) {
-        if (!is_hex_digit(c)) {
+        if (hex_value(c) == -1) {
             return 0;
         }
     }

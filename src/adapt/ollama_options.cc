@@ -4,6 +4,7 @@
 
 #include "ollama_options.h"
 
+#include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 
 #include <cmath>
@@ -88,11 +89,6 @@ bool add_stops(json_t *options, json_t *value, const std::string &param,
         json_object_set_new(options, "stop", stops.release());
     }
     return true;
-}
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
 }
 
 // Go's time.ParseDuration: [+-] then number and unit, repeated; or "0".

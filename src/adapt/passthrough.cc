@@ -187,11 +187,11 @@ private:
     AdaptStatus fail(const ApiError &error);
     AdaptStatus fail(ApiErrorKind kind, const char *message);
     AdaptStatus collect(std::string_view in);
-    AdaptStatus finish_held();
+    AdaptStatus finish_held(std::string &out);
     AdaptStatus finish_refusal();
     AdaptStatus follow(std::string_view in, std::string &out);
-    AdaptStatus collect_error_line(std::string_view in);
-    AdaptStatus finish_error_line();
+    AdaptStatus collect_error_line(std::string_view in, std::string &out);
+    AdaptStatus finish_error_line(std::string &out);
     void note_line_start(std::string_view in);
 
     std::string path_;
@@ -208,6 +208,8 @@ private:
     // line's prefix could reach.
     std::string line_start_;
     std::string held_;
+    size_t error_prefix_ = 0; // of an error line in held_
+    std::string rest_;        // came behind it
 };
 
 bool Passthrough::start(const ClientRequest &request, UpstreamRequest &out,
@@ -296,7 +298,7 @@ AdaptStatus Passthrough::reply_data(std::string_view in, std::string &out)
     case State::Events:
         return follow(in, out);
     case State::ErrorLine:
-        return collect_error_line(in);
+        return collect_error_line(in, out);
     }
     return AdaptStatus::More;
 }
@@ -346,7 +348,8 @@ AdaptStatus Passthrough::follow(std::string_view in, std::string &out)
     state_ = State::ErrorLine;
     held_ = line_start_;
     held_.append(in.substr(line, used - line));
-    return collect_error_line(in.substr(used));
+    error_prefix_ = held_.size();
+    return collect_error_line(in.substr(used), out);
 }
 
 void Passthrough::note_line_start(std::string_view in)
@@ -361,7 +364,8 @@ void Passthrough::note_line_start(std::string_view in)
     }
 }
 
-AdaptStatus Passthrough::collect_error_line(std::string_view in)
+AdaptStatus Passthrough::collect_error_line(std::string_view in,
+                                            std::string &out)
 {
     const size_t lf = in.find('\n');
     held_.append(in.substr(0, lf));
@@ -369,38 +373,58 @@ AdaptStatus Passthrough::collect_error_line(std::string_view in)
         return fail(ApiErrorKind::BackendBadResponse,
                     "A line of the backend's stream is longer than 8 MiB.");
     }
-    return lf == std::string_view::npos ? AdaptStatus::More : finish_held();
+    if (lf == std::string_view::npos) {
+        return AdaptStatus::More;
+    }
+    rest_.assign(in.substr(lf));
+    return finish_held(out);
 }
 
-AdaptStatus Passthrough::finish_error_line()
+AdaptStatus Passthrough::finish_error_line(std::string &out)
 {
-    std::string_view line = held_;
-    line.remove_prefix(line.find(':') + 1);
-    return fail(map_openai_event(trim(line), backend_));
+    std::string_view json = held_;
+    json.remove_prefix(json.find(':') + 1);
+    if (reports_error(json)) {
+        return fail(map_openai_event(trim(json), backend_));
+    }
+    // Goes on as if it had never been stopped at.
+    const std::string line = std::move(held_) + rest_;
+    held_.clear();
+    rest_.clear();
+    state_ = State::Events;
+    out.append(line, line_start_.size(), error_prefix_ - line_start_.size());
+    line_start_.assign(line, 0, error_prefix_);
+    return follow(std::string_view(line).substr(error_prefix_), out);
 }
 
 // What is held is all there: an error to be read.
-AdaptStatus Passthrough::finish_held()
+AdaptStatus Passthrough::finish_held(std::string &out)
 {
     if (held_.size() > kLongWork) {
         return AdaptStatus::Long;
     }
-    std::string none;
-    return reply_long(none);
+    return reply_long(out);
 }
 
-AdaptStatus Passthrough::reply_long(std::string & /*out*/)
+AdaptStatus Passthrough::reply_long(std::string &out)
 {
-    return state_ == State::ErrorLine ? finish_error_line() : finish_refusal();
+    return state_ == State::ErrorLine ? finish_error_line(out)
+                                      : finish_refusal();
 }
 
-AdaptStatus Passthrough::reply_end(std::string & /*out*/)
+AdaptStatus Passthrough::reply_end(std::string &out)
 {
     switch (state_) {
     case State::Refusal:
     case State::NoStream:
-    case State::ErrorLine:
-        return finish_held();
+        return finish_held(out);
+    case State::ErrorLine: {
+        const AdaptStatus status = finish_held(out);
+        if (status != AdaptStatus::More) {
+            return status;
+        }
+        break;
+    }
     case State::Whole:
         return AdaptStatus::Done;
     case State::Events:

@@ -2,6 +2,8 @@
 
 #include "timestamp.h"
 
+#include "llm_proxy/base/strings.h"
+
 #include <ctime>
 
 namespace llmproxy
@@ -9,11 +11,6 @@ namespace llmproxy
 
 namespace
 {
-
-bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
 
 // Takes two digits off the front, then `then` unless that is NUL.
 bool take_pair(std::string_view &text, int &out, char then)

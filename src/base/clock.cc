@@ -1,6 +1,7 @@
 // The kernel's clocks as a Clock.
 #include "llm_proxy/base/clock.h"
 
+#include <cstdio>
 #include <ctime>
 
 namespace llmproxy
@@ -26,6 +27,19 @@ int64_t SystemClock::mono_ms() const
 int64_t SystemClock::wall_ms() const
 {
     return read_ms(CLOCK_REALTIME);
+}
+
+void append_iso_time(std::string &out, int64_t wall_ms)
+{
+    const time_t seconds = static_cast<time_t>(wall_ms / 1000);
+    struct tm utc = {};
+    gmtime_r(&seconds, &utc);
+    char text[80];
+    const int size =
+        snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
+                 utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
+                 utc.tm_min, utc.tm_sec, static_cast<int>(wall_ms % 1000));
+    out.append(text, static_cast<size_t>(size));
 }
 
 } // namespace llmproxy

@@ -4,6 +4,7 @@
 
 #include "llm_proxy/base/handles.h"
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -26,20 +27,6 @@ const EVP_MD *algorithm()
     static const EVP_MD *const fetched = EVP_sha256();
 #endif
     return fetched;
-}
-
-int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
 }
 
 } // namespace

@@ -3,6 +3,8 @@
 // replaced in place with dup2(2), so no thread needs a lock to write.
 #include "llm_proxy/base/log.h"
 
+#include "llm_proxy/base/clock.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -45,8 +47,10 @@ Fd &file()
 
 Fd open_log(const std::string &name)
 {
-    return Fd(open(name.c_str(),
-                   O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+    return Fd(
+        open(name.c_str(),
+             O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+             0640));
 }
 
 // Makes the log go to `fresh`. The number that other threads may be writing
@@ -60,20 +64,6 @@ bool install(Fd fresh)
     }
     fd_now.store(file().get());
     return true;
-}
-
-void append_time(std::string &out)
-{
-    struct timespec now = {};
-    clock_gettime(CLOCK_REALTIME, &now);
-    struct tm utc = {};
-    gmtime_r(&now.tv_sec, &utc);
-    char text[64];
-    const int size =
-        snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ",
-                 utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                 utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
-    out.append(text, static_cast<size_t>(size));
 }
 
 // Appends at most `room` bytes for `text`; never half an escape.
@@ -113,12 +103,12 @@ void write_line(LogLevel level, std::string_view message)
     line.reserve(kMaxLine);
     if (json) {
         line += "{\"ts\":\"";
-        append_time(line);
+        append_iso_time(line, SystemClock().wall_ms());
         line += "\",\"level\":\"";
         line += kLevelNames[static_cast<size_t>(level)];
         line += "\",\"msg\":\"";
     } else {
-        append_time(line);
+        append_iso_time(line, SystemClock().wall_ms());
         line += ' ';
         line += kLevelNames[static_cast<size_t>(level)];
         line += ": ";
@@ -127,7 +117,7 @@ void write_line(LogLevel level, std::string_view message)
     line += end;
     // A line that is not out whole counts as lost: the rest would otherwise
     // mix with another thread's line.
-    if (write(fd_now.load(), line.data(), line.size()) !=
+    if (write_at_once(fd_now.load(), line) !=
         static_cast<ssize_t>(line.size())) {
         dropped.fetch_add(1, std::memory_order_relaxed);
     }

@@ -19,15 +19,6 @@ bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-int hex_value(char c)
-{
-    const char small = lower(c);
-    if (small >= '0' && small <= '9') {
-        return small - '0';
-    }
-    return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
-}
-
 // How many letters to insert, drop, replace or swap with the next, in any
 // case of letters (optimal string alignment).
 size_t edit_distance(std::string_view a, std::string_view b)
@@ -195,6 +186,11 @@ std::string_view nearest_name(std::string_view name,
         }
     }
     return best;
+}
+
+void free_text(std::string &text)
+{
+    std::string().swap(text);
 }
 
 bool match_pattern(std::string_view pattern, std::string_view text)

@@ -70,4 +70,23 @@ bool route_model(const Config &config, std::string_view sent, Route &out,
     return true;
 }
 
+bool may_use(const Config &config, const Principal &principal,
+             BackendKind backend, std::string_view model)
+{
+    if (principal.models.empty()) {
+        return true;
+    }
+    std::string prefixed = config.backends[static_cast<size_t>(backend)].name;
+    prefixed += ':';
+    prefixed += model;
+    const bool is_default = backend == config.default_backend;
+    for (const std::string &pattern : principal.models) {
+        if (match_pattern(pattern, prefixed) ||
+            (is_default && match_pattern(pattern, model))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 } // namespace llmproxy

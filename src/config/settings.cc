@@ -240,7 +240,7 @@ void conclude(const std::vector<Found> &found, Draft &draft,
     for (const ListenAddress &address : config.listen) {
         if (!is_local(address) && config.trusted_proxies.empty()) {
             config.warnings.push_back(
-                "listening on " + address.text +
+                address.text +
                 " without TRUSTED_PROXIES: tokens arrive there unencrypted; "
                 "put a TLS server in front and name its address");
         }

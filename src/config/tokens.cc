@@ -400,7 +400,8 @@ void TokenReader::read_expires()
     const bool read = json::get_int(object_, "expires", seconds) ||
                       (json::get_string(object_, "expires", text) &&
                        parse_timestamp(text, seconds));
-    if (!read || seconds <= 0) {
+    constexpr int64_t end_of_9999 = 253402300799;
+    if (!read || seconds <= 0 || seconds > end_of_9999) {
         complain("expires must be a date (2027-01-31, its first moment in "
                  "UTC), a time (2027-01-31T12:00:00Z) or Unix seconds");
         return;
@@ -409,21 +410,6 @@ void TokenReader::read_expires()
 }
 
 } // namespace
-
-bool Principal::may_use(std::string_view routed_model,
-                        std::string_view sent) const
-{
-    if (models.empty()) {
-        return true;
-    }
-    for (const std::string &pattern : models) {
-        if (match_pattern(pattern, routed_model) ||
-            match_pattern(pattern, sent)) {
-            return true;
-        }
-    }
-    return false;
-}
 
 size_t DigestHash::operator()(const Sha256 &digest) const
 {
@@ -470,7 +456,12 @@ void parse_tokens(std::string &json_text, const std::string &where,
     Error err;
     size_t line = 1;
     if (!json::parse(json_text, root, err, &line)) {
-        problems.push_back({place(line), "not valid JSON: " + err.message});
+        std::string why = "not valid JSON: " + err.message;
+        const char first = json_text.empty() ? '\0' : json_text[0];
+        if (!where_is_file && (first == '\'' || first == '"')) {
+            why += " (quotes around a value are part of it: take them off)";
+        }
+        problems.push_back({place(line), why});
     } else if (strcmp(json::type_name(root.get()), "an array") != 0) {
         problems.push_back({place(1),
                             "the tokens must be an array: [{\"token\": ..., "

@@ -24,11 +24,11 @@ bool HelperThread::withdraw(LongJob &job)
     const std::lock_guard<std::mutex> guard(lock_);
     const std::deque<LongJob *>::iterator found =
         std::find(jobs_.begin(), jobs_.end(), &job);
-    if (found == jobs_.end()) {
-        return false;
+    if (found != jobs_.end()) {
+        jobs_.erase(found);
+        return true;
     }
-    jobs_.erase(found);
-    return true;
+    return ended_;
 }
 
 void HelperThread::end()
@@ -41,6 +41,7 @@ void HelperThread::end()
     if (thread_.joinable()) {
         thread_.join();
     }
+    ended_ = true;
 }
 
 void HelperThread::work()

@@ -25,7 +25,7 @@ public:
 
     void run(LongJob &job) override;
     bool withdraw(LongJob &job) override;
-    // Waits for the job at work and drops the others. The loop has ended.
+    // Waits for the job at work and begins no other. The loop has ended.
     void end();
 
 private:
@@ -36,6 +36,7 @@ private:
     std::condition_variable wake_;
     std::deque<LongJob *> jobs_;
     bool ending_ = false;
+    bool ended_ = false; // the loop's thread alone sets and reads it
     std::thread thread_;
 };
 

@@ -82,6 +82,10 @@ bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
     }
     listener.name = address.text;
     listener.unix_path = address.unix_path;
+    struct stat info = {};
+    if (lstat(address.unix_path.c_str(), &info) == 0) {
+        listener.unix_inode = info.st_ino;
+    }
     out.push_back(std::move(listener));
     return true;
 }
@@ -146,6 +150,16 @@ bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
     }
     freeaddrinfo(found);
     return ok;
+}
+
+void remove_file(const Listener &listener)
+{
+    struct stat info = {};
+    if (!listener.unix_path.empty() &&
+        lstat(listener.unix_path.c_str(), &info) == 0 &&
+        S_ISSOCK(info.st_mode) && info.st_ino == listener.unix_inode) {
+        unlink(listener.unix_path.c_str());
+    }
 }
 
 std::string peer_name(const sockaddr *address)

@@ -5,6 +5,7 @@
 #include "llm_proxy/base/fd.h"
 #include "llm_proxy/config/settings.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,21 @@ namespace llmproxy
 // How many connections the kernel takes before we do.
 constexpr int kBacklog = 1024;
 
-// A bound, listening socket. Shared by the workers, owned by the supervisor,
-// which also removes a unix socket's path at the end.
+// A bound, listening socket. Shared by the workers, owned by the supervisor.
 struct Listener {
     Fd fd;
     std::string name; // address with the port that was really given
     std::string unix_path;
+    uint64_t unix_inode = 0; // so that only our own file is removed
 };
 
 // Opens the sockets of one address (a host name may have several). A stale
 // unix socket is removed only if nobody answers on it.
 [[nodiscard]] bool open_listener(const ListenAddress &address,
                                  std::vector<Listener> &out, Error &err);
+
+// Removes a unix socket's file, if it is still this listener's.
+void remove_file(const Listener &listener);
 
 // "127.0.0.1:5432", "[::1]:5432" or "unix" for a peer's address.
 std::string peer_name(const sockaddr *address);

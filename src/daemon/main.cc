@@ -3,6 +3,7 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/json/value.h"
+#include "llm_proxy/proxy/access_log.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
 #include <algorithm>
@@ -90,6 +91,37 @@ void libevent_fatal_cb(int code)
     fatal("libevent: fatal error %d", code);
 }
 
+// The start would open them, too.
+bool check_logs(const Config &config)
+{
+    bool ok = true;
+    const struct {
+        const char *name;
+        const std::string &path;
+    } logs[] = {{"LOG_FILE", config.log_file},
+                {"ACCESS_LOG", config.access_log}};
+    for (const auto &log : logs) {
+        Fd file;
+        Error err;
+        if (!AccessLog::open(log.path, file, err)) {
+            (void)fprintf(stderr, "%s: %s\n", log.name, err.message.c_str());
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+void warn_of_expired(const Config &config)
+{
+    for (const Principal &principal : config.tokens.principals()) {
+        if (principal.expires_s != 0 &&
+            principal.expires_s <= process_clock().wall_ms() / 1000) {
+            (void)fprintf(stderr, "warning: token \"%s\" has expired\n",
+                          principal.label.c_str());
+        }
+    }
+}
+
 // The exit code, or -1 to go on.
 int check_config(const Options &options, const std::string &path,
                  const Environment &environment, Config &config)
@@ -113,6 +145,10 @@ int check_config(const Options &options, const std::string &path,
         return kExitOk;
     }
     if (options.test) {
+        if (!check_logs(config)) {
+            return kExitCannotCreate;
+        }
+        warn_of_expired(config);
         for (const std::string &warning : config.warnings) {
             (void)fprintf(stderr, "warning: %s\n", warning.c_str());
         }
@@ -122,8 +158,23 @@ int check_config(const Options &options, const std::string &path,
     return -1;
 }
 
+// Those that would end the process and mean nothing to it; SIGXFSZ is a write
+// to a log beyond the limit on file sizes, which fails then.
+void ignore_signals()
+{
+    struct sigaction ignore = {};
+    ignore.sa_handler = SIG_IGN;
+    for (const int signal : {SIGPIPE, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,
+                             SIGIO, SIGPWR, SIGSTKFLT, SIGXFSZ}) {
+        sigaction(signal, &ignore, nullptr);
+    }
+    for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++) {
+        sigaction(signal, &ignore, nullptr);
+    }
+}
+
 int start(const std::string &path, Environment environment,
-          const std::shared_ptr<Config> &config)
+          std::shared_ptr<Config> config)
 {
     Error err;
     if (!log_configure(config->log_level, config->log_format, config->log_file,
@@ -134,14 +185,12 @@ int start(const std::string &path, Environment environment,
     raise_fd_limit(*config);
     event_set_log_callback(libevent_log_cb);
     event_set_fatal_callback(libevent_fatal_cb);
-    struct sigaction ignore {
-    };
-    ignore.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &ignore, nullptr);
+    ignore_signals();
     // Tokens' digests and prompts are in memory: no core, no ptrace by peers.
     prctl(PR_SET_DUMPABLE, 0);
     Supervisor supervisor(process_clock(), path, std::move(environment),
                           config);
+    config.reset(); // a reload must be able to free it
     return supervisor.run();
 }
 
@@ -177,5 +226,5 @@ int main(int argc, char **argv)
     if (code != -1) {
         return code;
     }
-    return start(path, std::move(environment), config);
+    return start(path, std::move(environment), std::move(config));
 }

@@ -7,8 +7,6 @@
 #include <csignal>
 #include <utility>
 
-#include <unistd.h>
-
 #include <event2/event.h>
 
 #include "options.h"
@@ -21,7 +19,7 @@ namespace
 
 // What is cut off gets this long to send its last words.
 constexpr int64_t kLastWordsMs = 500;
-constexpr int64_t kFastMs = 1000;
+constexpr int64_t kFastMs = 500;
 
 } // namespace
 
@@ -45,14 +43,16 @@ Supervisor::~Supervisor()
 int Supervisor::run()
 {
     Error err;
-    if (!process_.access_log.open(config_->access_log, err)) {
+    Fd access_log;
+    if (!AccessLog::open(config_->access_log, access_log, err)) {
         log_error("ACCESS_LOG: %s", err.message.c_str());
         return kExitCannotCreate;
     }
+    process_.access_log.use(std::move(access_log));
     if (!open_listeners()) {
         return kExitOs;
     }
-    for (const int signal : {SIGHUP, SIGTERM, SIGQUIT, SIGINT}) {
+    for (const int signal : {SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT}) {
         event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
         event_add(watch, nullptr);
         signals_.push_back(watch);
@@ -85,9 +85,7 @@ bool Supervisor::open_listeners()
 void Supervisor::close_listeners()
 {
     for (const Listener &listener : listeners_) {
-        if (!listener.unix_path.empty()) {
-            unlink(listener.unix_path.c_str());
-        }
+        remove_file(listener);
     }
     listeners_.clear();
 }
@@ -115,6 +113,7 @@ void Supervisor::apply(const std::shared_ptr<Config> &config)
 {
     process_.limits.assign_slots(config->tokens);
     process_.buffered.set_limit(config->max_buffered_bytes);
+    process_.reserved.set_limit(config->max_buffered_bytes);
     for (size_t i = 0; i < kBackends; i++) {
         process_.gates[i].set_limits(config->backends[i].max_inflight,
                                      static_cast<uint64_t>(config->queue_size));
@@ -138,13 +137,16 @@ void Supervisor::reload()
         log_error("reload failed, the running configuration stays");
         return;
     }
-    if (!log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
-                       err) ||
-        !process_.access_log.open(wanted->access_log, err)) {
+    // The error log last: from there on nothing can fail.
+    Fd access_log;
+    if (!AccessLog::open(wanted->access_log, access_log, err) ||
+        !log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
+                       err)) {
         log_error("%s", err.message.c_str());
         log_error("reload failed, the running configuration stays");
         return;
     }
+    process_.access_log.use(std::move(access_log));
     // What takes a restart goes on as it was, and is named again the next
     // time.
     for (const std::string &name : restart_needed(*config_, *wanted)) {
@@ -164,6 +166,19 @@ void Supervisor::reload()
     log_notice("reloaded, %zu tokens", config_->tokens.size());
 }
 
+void Supervisor::reopen_logs()
+{
+    log_reopen();
+    Error err;
+    Fd access_log;
+    if (AccessLog::open(config_->access_log, access_log, err)) {
+        process_.access_log.use(std::move(access_log));
+        log_notice("logs reopened");
+    } else {
+        log_error("ACCESS_LOG: %s", err.message.c_str());
+    }
+}
+
 void Supervisor::signal_cb(int signal, short, void *arg) noexcept
 {
     static_cast<Supervisor *>(arg)->on_signal(signal);
@@ -174,7 +189,14 @@ void Supervisor::on_signal(int signal)
     if (signal == SIGHUP) {
         if (phase_ == Phase::Serving) {
             reload();
+        } else {
+            log_notice("draining: the settings stay, the logs are reopened");
+            reopen_logs();
         }
+        return;
+    }
+    if (signal == SIGUSR1) {
+        reopen_logs();
         return;
     }
     if (phase_ != Phase::Serving) {

@@ -47,6 +47,7 @@ private:
     void start_workers();
     void apply(const std::shared_ptr<Config> &config);
     void reload();
+    void reopen_logs();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
     void close_doors();
     void door_closed();

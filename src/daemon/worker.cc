@@ -19,6 +19,8 @@ namespace
 // A worker this many clients ahead of the least loaded lets others accept.
 constexpr uint64_t kLead = 8;
 constexpr int64_t kStepBackMs = 10;
+// A flood of clients must not become a flood of lines.
+constexpr int64_t kComplainMs = 1000;
 // Out of descriptors or memory: trying at once again would only spin.
 constexpr int64_t kExhaustedMs = 100;
 // Clients over the limit that are still told so, with a 503.
@@ -54,8 +56,12 @@ public:
     {
         sockaddr_storage peer{};
         socklen_t length = sizeof(peer);
-        Fd fd(accept4(fd_, reinterpret_cast<sockaddr *>(&peer), &length,
-                      SOCK_NONBLOCK | SOCK_CLOEXEC));
+        Fd fd;
+        do { // past those who have left already
+            fd.reset(accept4(fd_, reinterpret_cast<sockaddr *>(&peer), &length,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC));
+        } while (!fd.valid() &&
+                 (errno == ECONNABORTED || errno == EINTR || errno == EPROTO));
         if (!fd.valid()) {
             return false;
         }
@@ -78,10 +84,11 @@ private:
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
             errno == ENOMEM) {
-            log_error("accept: %s", strerror(errno));
+            const int error = errno;
+            worker_.complain(strerror(error));
             step_back(kExhaustedMs);
         }
-        // Otherwise another worker was faster, or the client left already.
+        // Otherwise another worker was faster.
     }
 
     void on_timer(Timer &) override { watch_.want(true, false); }
@@ -125,17 +132,36 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
     }
 }
 
-Worker::~Worker()
-{
-    process_.connections.fetch_sub(connections_.size());
-}
+Worker::~Worker() = default;
 
 void Worker::run()
 {
     loop_.run();
-    helper_.end(); // nothing is at work in what is freed next
+    helper_.end(); // nothing is at work in what ends next
+    end_connections();
+    process_.connections.fetch_sub(connections_.size());
     connections_.clear();
     access_log_.flush();
+}
+
+void Worker::end_connections()
+{
+    std::vector<Connection *> all;
+    for (const auto &entry : connections_) {
+        all.push_back(entry.second.get());
+    }
+    for (Connection *connection : all) {
+        connection->shut_down(); // buried objects live to the turn's end
+    }
+}
+
+void Worker::complain(const char *what)
+{
+    const int64_t now = loop_.now_ms();
+    if (complained_ms_ == -1 || now - complained_ms_ >= kComplainMs) {
+        complained_ms_ = now;
+        log_error("cannot take clients: %s", what);
+    }
 }
 
 void Worker::accepted(Fd fd, std::string peer)
@@ -144,6 +170,7 @@ void Worker::accepted(Fd fd, std::string peer)
     const uint64_t limit = context_.config->max_connections;
     if (others >= limit + kTurnedAway) {
         process_.connections.fetch_sub(1);
+        complain("MAX_CONNECTIONS is reached");
         return;
     }
     loads_.clients[index_].fetch_add(1, std::memory_order_relaxed);
@@ -152,6 +179,7 @@ void Worker::accepted(Fd fd, std::string peer)
     std::unique_ptr<Connection> connection = std::make_unique<Connection>(
         context_, owner, id, std::move(fd), std::move(peer));
     if (others >= limit) {
+        complain("MAX_CONNECTIONS is reached");
         connection->turn_away();
     }
     connections_.emplace(id, std::move(connection));
@@ -212,15 +240,7 @@ void Worker::begin_drain(const std::function<void()> &closed)
 
 void Worker::shut_down()
 {
-    loop_.post([this] {
-        std::vector<Connection *> all;
-        for (const auto &entry : connections_) {
-            all.push_back(entry.second.get());
-        }
-        for (Connection *connection : all) {
-            connection->shut_down();
-        }
-    });
+    loop_.post([this] { end_connections(); });
 }
 
 void Worker::stop()

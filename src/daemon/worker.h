@@ -63,7 +63,10 @@ private:
     class Acceptor;
 
     void accepted(Fd fd, std::string peer);
+    // Into the error log, at most once a second.
+    void complain(const char *what);
     void on_connection_closed(Connection &connection) override;
+    void end_connections();
     void report_if_drained();
 
     ProcessState &process_;
@@ -81,6 +84,7 @@ private:
     std::vector<std::unique_ptr<Acceptor>> acceptors_;
     std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;
     uint64_t last_connection_id_ = 0;
+    int64_t complained_ms_ = -1;
 };
 
 } // namespace llmproxy

@@ -340,11 +340,11 @@ bool BodyScanner::on_escape(unsigned char byte)
 
 bool BodyScanner::on_hex(unsigned char byte)
 {
-    uint32_t digit = 0;
-    if (!hex_value(byte, digit)) {
+    const int digit = hex_value(static_cast<char>(byte));
+    if (digit == -1) {
         return syntax("expected four hex digits after \\u");
     }
-    hex_ = hex_ << 4 | digit;
+    hex_ = hex_ << 4 | static_cast<uint32_t>(digit);
     hex_digits_++;
     if (hex_digits_ < 4) {
         return true;

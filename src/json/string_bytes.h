@@ -73,20 +73,6 @@ inline size_t content_length(std::string_view text)
     return static_cast<size_t>(at - text.data());
 }
 
-inline bool hex_value(unsigned char byte, uint32_t &out)
-{
-    const unsigned char lower = byte | 0x20;
-    if (is_digit(byte)) {
-        out = byte - static_cast<uint32_t>('0');
-        return true;
-    }
-    if (lower >= 'a' && lower <= 'f') {
-        out = lower - static_cast<uint32_t>('a') + 10;
-        return true;
-    }
-    return false;
-}
-
 // The byte an escape of one letter stands for; 0 if there is none such.
 inline unsigned char escaped_byte(unsigned char letter)
 {

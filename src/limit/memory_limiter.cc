@@ -173,7 +173,8 @@ void MemoryLimitTable::refund(const Principal &principal,
 }
 
 std::optional<LimitVerdict> MemoryLimiter::admit(const Principal &principal,
-                                                 uint64_t /*exchange_id*/)
+                                                 uint64_t /*exchange_id*/,
+                                                 LimitSink & /*sink*/)
 {
     return table_.admit(principal);
 }

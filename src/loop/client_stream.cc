@@ -3,6 +3,7 @@
 #include "llm_proxy/loop/client_stream.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <cerrno>
 
@@ -13,6 +14,18 @@
 
 namespace llmproxy
 {
+
+namespace
+{
+
+// The kernel takes no bytes now, but will.
+bool is_passing(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR ||
+           error == ENOBUFS || error == ENOMEM;
+}
+
+} // namespace
 
 ClientStream::ClientStream(EventLoop &loop, Fd fd, ReadBuffer &buffer,
                            ByteBudget &budget, ClientStreamHandler &handler)
@@ -25,6 +38,7 @@ ClientStream::ClientStream(EventLoop &loop, Fd fd, ReadBuffer &buffer,
 
 ClientStream::~ClientStream()
 {
+    budget_.give(kept_.size());
     if (output_ != nullptr) {
         budget_.give(evbuffer_get_length(output_));
         evbuffer_free(output_);
@@ -41,6 +55,9 @@ void ClientStream::send(const iovec *pieces, int count)
     if (broken_) {
         return;
     }
+    for (int i = 0; i < count; i++) {
+        bytes_taken_ += pieces[i].iov_len;
+    }
     size_t sent = 0;
     if (queued() == 0) {
         msghdr message{};
@@ -50,15 +67,12 @@ void ClientStream::send(const iovec *pieces, int count)
         do {
             n = sendmsg(fd_.get(), &message, MSG_NOSIGNAL);
         } while (n == -1 && errno == EINTR);
-        if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK) {
-            // The loop learns of it by reading: RST makes the socket
-            // readable.
-            broken_ = true;
+        if (n == -1 && !is_passing(errno)) {
+            break_off();
             return;
         }
         if (n > 0) {
             sent = static_cast<size_t>(n);
-            bytes_sent_ += sent;
         }
         progress_ms_ = loop_.now_ms();
     }
@@ -87,6 +101,13 @@ void ClientStream::send(const iovec *pieces, int count)
     }
 }
 
+void ClientStream::break_off()
+{
+    broken_ = true;
+    // Makes the socket readable, so that the loop learns of it by reading.
+    ::shutdown(fd_.get(), SHUT_RDWR);
+}
+
 void ClientStream::shutdown_write()
 {
     ::shutdown(fd_.get(), SHUT_WR);
@@ -107,14 +128,13 @@ void ClientStream::write_some()
 {
     const size_t before = queued();
     const int n = evbuffer_write(output_, fd_.get());
-    if (n == -1 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        broken_ = true;
+    if (n == -1 && !is_passing(errno)) {
+        break_off();
         evbuffer_drain(output_, before);
     }
     const size_t after = queued();
     budget_.give(before - after);
     if (!broken_ && before > after) {
-        bytes_sent_ += before - after;
         progress_ms_ = loop_.now_ms();
     }
     if (after == 0) {
@@ -130,7 +150,9 @@ void ClientStream::read_some()
     if (eof_) {
         return;
     }
-    const ssize_t n = recv(fd_.get(), buffer_.bytes, ReadBuffer::kSize, 0);
+    const size_t room =
+        kept_.empty() ? ReadBuffer::kSize : kMaxKept - kept_.size();
+    const ssize_t n = recv(fd_.get(), buffer_.bytes, room, 0);
     if (n == -1 &&
         (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
@@ -141,20 +163,14 @@ void ClientStream::read_some()
     }
     const std::string_view fresh(buffer_.bytes, static_cast<size_t>(n));
     if (!kept_.empty()) {
-        kept_.append(fresh);
-        if (kept_.size() > kMaxKept) {
-            gone();
-            return;
-        }
+        keep(fresh);
         offer_again();
         return;
     }
     offering_ = true;
     const size_t used = handler_.on_client_data(fresh);
     offering_ = false;
-    if (used < fresh.size()) {
-        kept_.assign(fresh.substr(used));
-    }
+    keep(fresh.substr(used));
 }
 
 void ClientStream::offer_again()
@@ -166,7 +182,39 @@ void ClientStream::offer_again()
     offering_ = true;
     const size_t used = handler_.on_client_data(kept_);
     offering_ = false;
-    kept_.erase(0, used);
+    drop_kept(used);
+}
+
+// What the handler does not want yet. Full, nothing more is read, and the
+// socket is asked only whether the client is still there.
+void ClientStream::keep(std::string_view bytes)
+{
+    kept_.append(bytes);
+    budget_.take(bytes.size());
+    if (kept_.size() >= kMaxKept && watch_.wants_read()) {
+        watch_.want(false, watch_.wants_write());
+        watch_.want_peer_closed(true);
+    }
+}
+
+void ClientStream::drop_kept(size_t bytes)
+{
+    budget_.give(bytes);
+    if (bytes == kept_.size()) {
+        free_text(kept_);
+    } else {
+        kept_.erase(0, bytes);
+    }
+    if (!watch_.wants_read() && !eof_ && kept_.size() < kMaxKept) {
+        watch_.want_peer_closed(false);
+        watch_.want(true, watch_.wants_write());
+    }
+}
+
+void ClientStream::on_peer_closed()
+{
+    watch_.want_peer_closed(false);
+    gone();
 }
 
 void ClientStream::gone()

@@ -32,6 +32,21 @@ IoWatch::~IoWatch()
 {
     event_free(read_event_);
     event_free(write_event_);
+    if (closed_event_ != nullptr) {
+        event_free(closed_event_);
+    }
+}
+
+void IoWatch::want_peer_closed(bool on)
+{
+    if (on && closed_event_ == nullptr) {
+        closed_event_ =
+            event_new(event_get_base(read_event_), event_get_fd(read_event_),
+                      EV_CLOSED | EV_PERSIST, event_cb, this);
+    }
+    if (closed_event_ != nullptr) {
+        on ? event_add(closed_event_, nullptr) : event_del(closed_event_);
+    }
 }
 
 void IoWatch::want(bool read, bool write)
@@ -48,8 +63,12 @@ void IoWatch::want(bool read, bool write)
 
 void IoWatch::event_cb(int, short what, void *arg) noexcept
 {
-    static_cast<IoWatch *>(arg)->handler_.on_io((what & EV_READ) != 0,
-                                                (what & EV_WRITE) != 0);
+    IoHandler &handler = static_cast<IoWatch *>(arg)->handler_;
+    if ((what & EV_CLOSED) != 0) {
+        handler.on_peer_closed();
+    } else {
+        handler.on_io((what & EV_READ) != 0, (what & EV_WRITE) != 0);
+    }
 }
 
 Timer::Timer(EventLoop &loop, TimerHandler &handler)
@@ -135,8 +154,12 @@ void EventLoop::run()
 
 void EventLoop::end_turn()
 {
-    for (size_t i = 0; i < turn_end_.size(); i++) {
-        turn_end_[i]->on_turn_end();
+    bool again = true;
+    while (again) {
+        again = false;
+        for (size_t i = 0; i < turn_end_.size(); i++) {
+            again = turn_end_[i]->on_turn_end() || again;
+        }
     }
     // What a destructor buries is freed with the next turn.
     std::vector<std::unique_ptr<Buried>> dead;

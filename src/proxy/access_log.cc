@@ -1,13 +1,12 @@
 // The access log: one line an exchange, gathered per worker, written whole.
 #include "llm_proxy/proxy/access_log.h"
 
+#include "llm_proxy/base/clock.h"
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/writer.h"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <ctime>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -20,19 +19,6 @@ namespace
 
 constexpr size_t kFlushAt = size_t{16} * 1024;
 constexpr int64_t kFlushMs = 100;
-
-void append_time(std::string &out, int64_t wall_ms)
-{
-    const time_t seconds = static_cast<time_t>(wall_ms / 1000);
-    tm parts;
-    gmtime_r(&seconds, &parts);
-    char text[80];
-    (void)snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                   parts.tm_hour, parts.tm_min, parts.tm_sec,
-                   static_cast<int>(wall_ms % 1000));
-    out += text;
-}
 
 // Writes "name=value" or "name":value behind what is there already.
 class LineWriter
@@ -127,7 +113,7 @@ void append_access_line(std::string &out, const AccessRecord &r,
     }
     LineWriter line(out, format);
     std::string time;
-    append_time(time, wall_ms);
+    append_iso_time(time, wall_ms);
     line.text("ts", time);
     line.text("id", r.id);
     line.text("label", r.label);
@@ -147,34 +133,51 @@ void append_access_line(std::string &out, const AccessRecord &r,
     line.number("pieces", static_cast<int64_t>(r.pieces));
     line.number("prompt_tokens", r.prompt_tokens);
     line.number("completion_tokens", r.completion_tokens);
+    line.number("resent", r.resent ? 1 : 0);
     out += format == LogFormat::Json ? "}\n" : "\n";
 }
 
-bool AccessLog::open(const std::string &path, Error &err)
+bool AccessLog::open(const std::string &path, Fd &out, Error &err)
 {
     Fd fd;
     if (path == "-" || path == "stderr") {
         fd.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
     } else if (!path.empty()) {
-        fd.reset(::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
+        fd.reset(::open(path.c_str(),
+                        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
+                            O_NONBLOCK,
                         0640));
     }
     if (!fd.valid() && !path.empty()) {
         err.message = path + ": " + strerror(errno);
         return false;
     }
-    const std::lock_guard<std::mutex> guard(lock_);
-    fd_ = std::move(fd);
-    enabled_.store(fd_.valid(), std::memory_order_relaxed);
+    out = std::move(fd);
     return true;
+}
+
+void AccessLog::use(Fd file)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    fd_ = std::move(file);
+    cut_ = false;
+    enabled_.store(fd_.valid(), std::memory_order_relaxed);
 }
 
 void AccessLog::write_lines(std::string_view lines)
 {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (fd_.valid() && write(fd_.get(), lines.data(), lines.size()) !=
-                           static_cast<ssize_t>(lines.size())) {
-        dropped_.fetch_add(1, std::memory_order_relaxed);
+    if (!fd_.valid()) {
+        return;
+    }
+    // A line that a full disk or pipe has cut must not run into the next.
+    if (cut_ && write_at_once(fd_.get(), "\n") != 1) {
+        return;
+    }
+    cut_ = false;
+    const ssize_t written = write_at_once(fd_.get(), lines);
+    if (written > 0) {
+        cut_ = lines[static_cast<size_t>(written) - 1] != '\n';
     }
 }
 

@@ -19,9 +19,9 @@ namespace
 // What may be dropped of an unread body to keep the connection.
 constexpr size_t kMaxDropped = size_t{64} * 1024;
 constexpr int64_t kLingerMs = 2000;
-// A body slower than this, after a while, is an attack (R.U.D.Y.).
+// A body that is slower than this for so long is an attack (R.U.D.Y.).
 constexpr int64_t kMinBodyRate = 500; // bytes a second
-constexpr int64_t kBodyGraceMs = int64_t{10} * 1000;
+constexpr int64_t kBodyWindowMs = int64_t{10} * 1000;
 
 ApiError fault_error(const HttpFault &fault)
 {
@@ -86,8 +86,9 @@ size_t Connection::on_client_data(std::string_view bytes)
             // which can take the answer from a client that still uploads.
             return bytes.size();
         }
-        if (state_ == State::Answer) {
-            return done; // pipelined: waits for its turn
+        if (state_ == State::Answer ||
+            (state_ == State::Head && stream_.queued() > 0)) {
+            return done; // pipelined: waits until the last answer is read
         }
         size_t used = 0;
         const bool was_idle = state_ == State::Head && parser_.idle();
@@ -193,23 +194,37 @@ void Connection::watch_body_rate()
     if (state_ != State::Body) {
         return;
     }
-    if (elapsed > kBodyGraceMs &&
-        static_cast<int64_t>(body_bytes_) * 1000 < elapsed * kMinBodyRate) {
-        timed_out();
-        return;
+    if (elapsed > kBodyWindowMs) {
+        if (static_cast<int64_t>(body_bytes_) * 1000 < elapsed * kMinBodyRate) {
+            timed_out();
+            return;
+        }
+        body_bytes_ = 0;
+        body_since_ms_ = context_.loop.now_ms();
     }
     timer_.arm(context_.config->body_timeout_ms);
 }
 
 void Connection::arm_answer_timer()
 {
-    const int64_t tick = exchange_ == nullptr ? -1 : exchange_->tick();
-    int64_t wait = tick;
+    const int64_t wait = exchange_ == nullptr ? -1 : exchange_->tick();
+    tick_at_ms_ = wait == -1 ? -1 : context_.loop.now_ms() + wait;
+    arm_nearest();
+}
+
+int64_t Connection::stall_wait_ms() const
+{
+    return stream_.progress_ms() + context_.config->write_timeout_ms -
+           context_.loop.now_ms();
+}
+
+// The exchange's next look, or the end of the client's patience.
+void Connection::arm_nearest()
+{
+    int64_t wait =
+        tick_at_ms_ == -1 ? -1 : tick_at_ms_ - context_.loop.now_ms();
     if (stream_.queued() > 0) {
-        const int64_t stall = stream_.progress_ms() +
-                              context_.config->write_timeout_ms -
-                              context_.loop.now_ms();
-        wait = wait == -1 ? stall : std::min(wait, stall);
+        wait = wait == -1 ? stall_wait_ms() : std::min(wait, stall_wait_ms());
     }
     if (wait == -1) {
         timer_.cancel();
@@ -220,12 +235,12 @@ void Connection::arm_answer_timer()
 
 void Connection::on_timer(Timer &)
 {
-    const bool stalled = stream_.queued() > 0 &&
-                         context_.loop.now_ms() - stream_.progress_ms() >=
-                             context_.config->write_timeout_ms;
+    const bool stalled = stream_.queued() > 0 && stall_wait_ms() <= 0;
     switch (state_) {
     case State::Head:
-        if (parser_.idle() || stalled) {
+        if (parser_.idle() && stream_.queued() > 0 && !stalled) {
+            timer_.arm(stall_wait_ms()); // idle once it has read all
+        } else if (parser_.idle() || stalled) {
             close();
         } else {
             timed_out();
@@ -247,9 +262,7 @@ void Connection::on_timer(Timer &)
         return;
     case State::Linger:
         if (stream_.queued() > 0 && !stalled) {
-            timer_.arm(stream_.progress_ms() +
-                       context_.config->write_timeout_ms -
-                       context_.loop.now_ms());
+            timer_.arm(stall_wait_ms());
             return;
         }
         close();
@@ -287,6 +300,11 @@ void Connection::on_client_drained()
     if (state_ == State::Linger && stream_.queued() == 0) {
         stream_.shutdown_write();
         timer_.arm(kLingerMs);
+        return;
+    }
+    if (state_ == State::Head && stream_.queued() == 0) {
+        idle();
+        stream_.offer_again();
         return;
     }
     if (exchange_ != nullptr) {
@@ -334,9 +352,21 @@ void Connection::request_done()
         return;
     }
     set_state(State::Head);
-    timer_.arm(context_.config->keepalive_timeout_ms);
+    idle();
     // A pipelined request may be there already.
     stream_.offer_again();
+}
+
+// Waits for the next request, but first for the last answer to be read.
+void Connection::idle()
+{
+    if (stream_.queued() > 0) {
+        timer_.arm(stall_wait_ms());
+    } else if (context_.closing) {
+        close();
+    } else {
+        timer_.arm(context_.config->keepalive_timeout_ms);
+    }
 }
 
 void Connection::linger()

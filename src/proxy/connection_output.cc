@@ -145,7 +145,7 @@ void Connection::write(std::string_view bytes, bool last)
     stream_.send(pieces, count);
     head_out_.clear();
     if (stream_.queued() > 0) {
-        arm_answer_timer();
+        arm_nearest();
     }
 }
 

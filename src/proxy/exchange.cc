@@ -91,7 +91,8 @@ void Exchange::on_head(const RequestHead &head)
         return;
     }
     if (head.method == Method::Options) {
-        return; // answered when the body, if any, has passed
+        answer_options();
+        return;
     }
     if (!check_token(err)) {
         refuse(err, Cause::Denied);
@@ -102,10 +103,19 @@ void Exchange::on_head(const RequestHead &head)
         return;
     }
     if (endpoint_->kind == EndpointKind::Relay && head.has_length) {
-        body_.reserve(head.content_length);
+        reserve_body(head.content_length);
     }
     if (head.expect_continue) {
         sink_.send_continue();
+    }
+}
+
+// So that a growing body is not copied. Many that only announce one get none.
+void Exchange::reserve_body(size_t bytes)
+{
+    if (context_.process.reserved.try_take(bytes)) {
+        body_reserved_ = bytes;
+        body_.reserve(bytes);
     }
 }
 
@@ -196,8 +206,7 @@ bool Exchange::check_body_headers(ApiError &err)
 void Exchange::on_body(std::string_view bytes)
 {
     bytes_in_ += bytes.size();
-    if (endpoint_ == nullptr || endpoint_->kind != EndpointKind::Relay ||
-        head_->method == Method::Options) {
+    if (endpoint_->kind != EndpointKind::Relay) {
         return; // a body that means nothing
     }
     if (!context_.process.buffered.try_take(bytes.size())) {
@@ -212,10 +221,6 @@ void Exchange::on_body(std::string_view bytes)
 
 void Exchange::on_body_complete()
 {
-    if (head_->method == Method::Options) {
-        answer_options();
-        return;
-    }
     switch (endpoint_->kind) {
     case EndpointKind::Healthz:
         answer(200, kJson, "{\"status\":\"ok\"}\n", Cause::Done);
@@ -240,7 +245,7 @@ void Exchange::on_body_complete()
         return;
     }
     const std::optional<LimitVerdict> verdict =
-        endpoint_->charged ? context_.limiter.admit(*principal_, id_)
+        endpoint_->charged ? context_.limiter.admit(*principal_, id_, *this)
                            : LimitVerdict();
     if (verdict) {
         admitted(*verdict);
@@ -291,11 +296,8 @@ bool Exchange::find_route(ApiError &err)
         err.param = "model";
         return false;
     }
-    const std::string routed =
-        std::string(route_.backend->name) + ":" + std::string(route_.model);
-    if (!principal_->may_use(routed, sent)) {
-        err = make_error(ApiErrorKind::ModelNotFound);
-        err.param = "model";
+    if (!may_use(*config_, *principal_, route_.backend->kind, route_.model)) {
+        err = model_not_found(sent);
         return false;
     }
     if (route_.backend->kind == BackendKind::Ollama &&
@@ -319,6 +321,7 @@ void Exchange::admitted(const LimitVerdict &verdict)
 {
     if (endpoint_->charged) {
         append_limit_headers(verdict, fields_);
+        limits_shown_ = true;
     }
     if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
         const ApiError error = limit_error(verdict, principal_->label, fields_);
@@ -365,7 +368,7 @@ void Exchange::on_relay_error(const ApiError &error, Cause cause)
 
 void Exchange::on_relay_end(Cause cause)
 {
-    status_ = 200;
+    status_ = relay_->answer_status();
     finish(cause);
 }
 
@@ -429,8 +432,10 @@ bool Exchange::at_rest() const
 void Exchange::drop_body()
 {
     context_.process.buffered.give(body_charged_);
+    context_.process.reserved.give(body_reserved_);
     body_charged_ = 0;
-    body_ = std::string();
+    body_reserved_ = 0;
+    free_text(body_);
 }
 
 } // namespace llmproxy

@@ -25,8 +25,8 @@ void Exchange::answer_models()
         const size_t prefix =
             std::string_view(config_->backends[i].name).size() + 1;
         for (const ModelEntry &entry : context_.catalog.entries(kind)) {
-            if (principal_->may_use(
-                    entry.id, std::string_view(entry.id).substr(prefix))) {
+            if (may_use(*config_, *principal_, kind,
+                        std::string_view(entry.id).substr(prefix))) {
                 shown.push_back(&entry);
             }
         }
@@ -47,10 +47,14 @@ void Exchange::answer_models()
 void Exchange::answer_model(std::string_view id)
 {
     for (size_t i = 0; i < kBackends; i++) {
-        const ModelEntry *entry =
-            find_model(context_.catalog.entries(static_cast<BackendKind>(i)),
-                       id, config_->default_backend);
-        if (entry != nullptr && principal_->may_use(entry->id, id)) {
+        const BackendKind kind = static_cast<BackendKind>(i);
+        const ModelEntry *entry = find_model(context_.catalog.entries(kind), id,
+                                             config_->default_backend);
+        const size_t prefix =
+            std::string_view(config_->backends[i].name).size() + 1;
+        if (entry != nullptr &&
+            may_use(*config_, *principal_, kind,
+                    std::string_view(entry->id).substr(prefix))) {
             answer(200, kJson, entry->json, Cause::Done);
             return;
         }
@@ -65,9 +69,7 @@ void Exchange::answer_model(std::string_view id)
                Cause::BackendError);
         return;
     }
-    ApiError error = make_error(ApiErrorKind::ModelNotFound);
-    error.param = "model";
-    refuse(error, Cause::ClientError);
+    refuse(model_not_found(id), Cause::ClientError);
 }
 
 void Exchange::answer_options()
@@ -100,10 +102,11 @@ void Exchange::refuse(const ApiError &error, Cause cause)
         ticket_.refund();
         fields_.clear();
         fields_.add("X-Request-Id", request_id_);
+        limits_shown_ = false;
     }
     // Every answer to a token at a charged endpoint says where it stands.
     if (principal_ != nullptr && endpoint_ != nullptr && endpoint_->charged &&
-        fields_.text().find("X-RateLimit-") == std::string::npos) {
+        !limits_shown_) {
         const std::optional<LimitVerdict> now =
             context_.limiter.peek(*principal_);
         if (now) {
@@ -164,9 +167,13 @@ void Exchange::finish(Cause cause)
         record.total_ms = context_.loop.now_ms() - started_ms_;
         if (relay_ != nullptr) {
             const TransferTimes times = relay_->times();
-            record.queue_ms = times.started_ms == -1
+            record.resent = times.resent;
+            const int64_t left_queue_ms = times.started_ms == -1
+                                              ? context_.loop.now_ms()
+                                              : times.started_ms;
+            record.queue_ms = times.submitted_ms == -1
                                   ? -1
-                                  : times.started_ms - times.submitted_ms;
+                                  : left_queue_ms - times.submitted_ms;
             record.connect_ms = times.connected_ms == -1
                                     ? -1
                                     : times.connected_ms - times.started_ms;

@@ -23,6 +23,17 @@ inline ApiError make_error(ApiErrorKind kind,
     return error;
 }
 
+inline ApiError model_not_found(std::string_view model)
+{
+    constexpr size_t longest = 512;
+    ApiError error =
+        make_error(ApiErrorKind::ModelNotFound,
+                   "The model '" + std::string(model.substr(0, longest)) +
+                       "' does not exist.");
+    error.param = "model";
+    return error;
+}
+
 inline ApiError too_large_error(uint64_t limit)
 {
     return make_error(ApiErrorKind::RequestTooLarge,

@@ -3,6 +3,7 @@
 
 #include "llm_proxy/base/clock.h"
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <utility>
 
@@ -31,9 +32,9 @@ public:
     Fetch &operator=(const Fetch &) = delete;
 
     bool running() const { return config_ != nullptr; }
-    bool fresh() const
+    bool fresh(const BackendConfig &backend) const
     {
-        return !running() && checked_ms_ != -1 &&
+        return !running() && checked_ms_ != -1 && url_ == backend.url.text &&
                loop_.now_ms() - checked_ms_ <
                    (known_ ? kKeepMs : kKeepFailureMs);
     }
@@ -44,6 +45,7 @@ public:
     {
         config_ = config;
         backend_ = &config->backends[static_cast<size_t>(kind)];
+        url_ = backend_->url.text;
         status_ = 0;
         body_.clear();
         UpstreamRequest request;
@@ -58,7 +60,7 @@ public:
         options.connect_timeout_ms = config->connect_timeout_ms;
         options.first_byte_timeout_ms = kListTimeoutMs;
         options.idle_timeout_ms = kListTimeoutMs;
-        options.queue_timeout_ms = kListTimeoutMs;
+        options.gated = false; // a list does not wait behind generations
         transfer_ = pool_.submit(*backend_, std::move(request), options, *this);
     }
 
@@ -112,7 +114,7 @@ private:
                         read_.error.message.c_str());
         }
         entries_ = std::move(read_.entries);
-        body_ = std::string();
+        free_text(body_);
         checked_ms_ = loop_.now_ms();
         config_.reset();
     }
@@ -133,6 +135,7 @@ private:
     std::vector<ModelEntry> entries_;
     Reading read_;
     std::string body_;
+    std::string url_; // where the list is from
     int64_t checked_ms_ = -1;
     int status_ = 0;
     bool known_ = false;
@@ -157,7 +160,8 @@ void ModelCatalog::get(uint64_t exchange_id,
                        CatalogClient &client)
 {
     for (size_t i = 0; i < kBackends; i++) {
-        if (!fetches_[i]->running() && !fetches_[i]->fresh()) {
+        if (!fetches_[i]->running() &&
+            !fetches_[i]->fresh(config->backends[i])) {
             fetches_[i]->start(config, static_cast<BackendKind>(i));
         }
     }
@@ -179,14 +183,14 @@ const std::vector<ModelEntry> &ModelCatalog::entries(BackendKind kind) const
     return fetches_[static_cast<size_t>(kind)]->entries();
 }
 
-void ModelCatalog::on_turn_end()
+bool ModelCatalog::on_turn_end()
 {
     if (waiting_.empty()) {
-        return;
+        return false;
     }
     for (const std::unique_ptr<Fetch> &fetch : fetches_) {
         if (fetch->running()) {
-            return;
+            return false;
         }
     }
     std::map<uint64_t, CatalogClient *> ready;
@@ -196,6 +200,7 @@ void ModelCatalog::on_turn_end()
         ready.erase(ready.begin());
         client->on_catalog();
     }
+    return true;
 }
 
 } // namespace llmproxy

@@ -4,6 +4,7 @@
 #include "llm_proxy/proxy/relay.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <algorithm>
 #include <utility>
@@ -28,6 +29,21 @@ constexpr size_t kMaxTurn = size_t{128} * 1024;
 constexpr int64_t kLookAgainMs = 100; // while the helper is at work
 
 const std::vector<Field> kNoFields;
+
+Cause transfer_cause(TransferFault fault)
+{
+    switch (fault) {
+    case TransferFault::QueueFull:
+    case TransferFault::QueueTimeout:
+        return Cause::Overloaded;
+    case TransferFault::ConnectTimeout:
+    case TransferFault::FirstByteTimeout:
+    case TransferFault::IdleTimeout:
+        return Cause::Timeout;
+    default:
+        return Cause::BackendError;
+    }
+}
 
 } // namespace
 
@@ -182,12 +198,13 @@ void Relay::take_end()
         settle();
         return;
     }
-    log_warning("backend %s: %s", backend_->name,
-                end.detail.empty() ? "no answer in time" : end.detail.c_str());
-    const bool late = end.fault == TransferFault::ConnectTimeout ||
-                      end.fault == TransferFault::FirstByteTimeout ||
-                      end.fault == TransferFault::IdleTimeout;
-    fail(transfer_error(end), late ? Cause::Timeout : Cause::BackendError);
+    const Cause cause = transfer_cause(end.fault);
+    if (cause != Cause::Overloaded) {
+        log_warning("backend %s: %s", backend_->name,
+                    end.detail.empty() ? "no answer in time"
+                                       : end.detail.c_str());
+    }
+    fail(transfer_error(end), cause);
 }
 
 void Relay::settle()
@@ -206,12 +223,9 @@ void Relay::settle()
     } else if (status_ == AdaptStatus::Long) {
         begin_work();
     } else if (status_ == AdaptStatus::Failed) {
-        if (backend_ != nullptr) {
-            log_warning("backend %s: answer failed: %s", backend_->name,
-                        api_error_code(adapter_->error()) == nullptr
-                            ? "refused"
-                            : api_error_code(adapter_->error()));
-        }
+        const char *code = api_error_code(adapter_->error());
+        log_warning("backend %s: answer failed: %s", backend_->name,
+                    code == nullptr ? "refused" : code);
         fail(adapter_->error(), Cause::BackendError);
     } else if (status_ == AdaptStatus::Done) {
         over_ = true;
@@ -234,7 +248,14 @@ void Relay::begin_answer()
     head.sse = shape.sse;
     sink_.begin(head);
     begun_ = true;
-    if (transfer_ != nullptr && transfer_->request_sent()) {
+    answer_status_ = shape.status;
+}
+
+void Relay::note_answering()
+{
+    // Until the head has come, a dead connection has the request sent anew.
+    if (!answering_ && transfer_ != nullptr && transfer_->answering()) {
+        answering_ = true;
         owner_.on_relay_answering();
     }
 }
@@ -247,6 +268,7 @@ void Relay::flush(bool last)
     if (!begun_) {
         begin_answer();
     }
+    note_answering();
     if (first_byte_ms_ == -1) {
         first_byte_ms_ = context_.loop.now_ms();
     }
@@ -265,7 +287,7 @@ void Relay::flush(bool last)
         context_.spare_buffers.emplace_back();
         context_.spare_buffers.back().swap(out_);
     } else if (out_.capacity() > kKeptOutput) {
-        out_ = std::string();
+        free_text(out_);
     }
 }
 
@@ -307,7 +329,7 @@ void Relay::fail(const ApiError &error, Cause cause)
 
 void Relay::cut(const ApiError &error, Cause cause)
 {
-    if (at_work_) {
+    if (at_work_ && !withdraw()) {
         cut_ = {error, cause};
     } else if (!over_) {
         fail(error, cause);
@@ -321,12 +343,16 @@ void Relay::release()
     transfer_.reset();
 }
 
+bool Relay::withdraw()
+{
+    at_work_ = at_work_ && !context_.helper.withdraw(*this);
+    return !at_work_;
+}
+
 void Relay::cancel()
 {
     over_ = true;
-    if (at_work_ && context_.helper.withdraw(*this)) {
-        at_work_ = false;
-    }
+    (void)withdraw();
     release();
 }
 
@@ -381,6 +407,8 @@ TransferTimes Relay::times() const
 ApiError Relay::transfer_error(const TransferEnd &end) const
 {
     ApiError error;
+    // It may have generated for minutes, and would begin anew.
+    error.no_retry = end.reached;
     const std::string backend = std::string("The ") + backend_->name;
     switch (end.fault) {
     case TransferFault::QueueFull:

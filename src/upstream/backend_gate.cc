@@ -63,16 +63,4 @@ bool BackendGate::withdraw(GateClient &client, uint64_t id)
     return true;
 }
 
-uint64_t BackendGate::inflight() const
-{
-    const std::lock_guard<std::mutex> guard(lock_);
-    return inflight_;
-}
-
-uint64_t BackendGate::waiting() const
-{
-    const std::lock_guard<std::mutex> guard(lock_);
-    return waiting_.size();
-}
-
 } // namespace llmproxy

@@ -122,6 +122,9 @@ void Transfer::begin(uint64_t id, const BackendConfig &backend,
     backend_ = &backend;
     kind_ = backend.kind;
     request_ = std::move(request);
+    for (const std::string_view &piece : request_.body) {
+        body_size_ += static_cast<curl_off_t>(piece.size());
+    }
     options_ = options;
     sink_ = &sink;
     times_.submitted_ms = loop_.now_ms();
@@ -142,8 +145,10 @@ void Transfer::start()
                      backend_->kind == BackendKind::Vllm ? kVllmMaxAge
                                                          : kOllamaMaxAge);
     if (backend_->url.tls && !backend_->ca_file.empty()) {
+        // Debian's libcurl would look into the system's directory as well.
+        curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
         curl_easy_setopt(easy, CURLOPT_CAINFO, backend_->ca_file.c_str());
-        reusable_ = false; // the default cannot be asked for again
+        reusable_ = false; // the defaults cannot be asked for again
     }
     set_headers();
     set_body();
@@ -176,9 +181,6 @@ void Transfer::set_body()
     if (!request_.post) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         return;
-    }
-    for (const std::string_view &piece : request_.body) {
-        body_size_ += static_cast<curl_off_t>(piece.size());
     }
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     // One piece goes out with the head in one write; of several, read_cb
@@ -300,8 +302,14 @@ bool Transfer::complete_head()
                 {trim(line.substr(0, colon)), trim(line.substr(colon + 1))});
         }
     }
+    if (head.status == 101) {
+        fault_ = TransferFault::Malformed;
+        (void)snprintf(error_text_, sizeof(error_text_),
+                       "a change of protocol that was not asked for");
+        return false;
+    }
     if (head.status < 200) {
-        return true; // 1xx; 101 was not asked for and is no answer either
+        return true;
     }
     // curl would hand over the bytes of an unknown coding as they are.
     const std::string_view *coding = head.find("Transfer-Encoding");
@@ -397,7 +405,7 @@ bool Transfer::request_sent() const
 {
     curl_off_t sent = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_SIZE_UPLOAD_T, &sent);
-    return sent >= body_size_;
+    return attempts_ > 0 && sent >= body_size_;
 }
 
 bool Transfer::detach()
@@ -412,11 +420,11 @@ bool Transfer::detach()
     return true;
 }
 
-void Transfer::resume()
+bool Transfer::resume()
 {
     paused_ = false;
     timer_.arm(options_.idle_timeout_ms);
-    curl_easy_pause(easy_.get(), CURLPAUSE_CONT);
+    return curl_easy_pause(easy_.get(), CURLPAUSE_CONT) == CURLE_OK;
 }
 
 void Transfer::clear()

@@ -57,7 +57,8 @@ public:
     // Nobody reads the answer any more: it gets a second and 64 KiB to run
     // out. False if the request has not gone out whole.
     [[nodiscard]] bool detach();
-    void resume();
+    // False: it has failed, and curl will not say so again.
+    [[nodiscard]] bool resume();
     // Forgets the request; the handle waits for the next one.
     void clear();
 
@@ -67,6 +68,7 @@ public:
     BackendKind backend() const { return kind_; }
     // The handle's constant options still hold.
     bool reusable() const { return reusable_; }
+    bool gated() const { return options_.gated; }
     bool running() const { return times_.started_ms != -1; }
     bool paused() const { return paused_; }
     bool reached() const { return attempts_ > 0; }

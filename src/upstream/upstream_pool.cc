@@ -54,7 +54,7 @@ private:
     void on_touched(Transfer &transfer) override;
     void on_deadline(Transfer &transfer) override;
     void on_timer(Timer &timer) override;
-    void on_turn_end() override;
+    bool on_turn_end() override;
     void on_gate_open(uint64_t id) override;
     EventLoop &gate_loop() override { return loop_; }
 
@@ -62,6 +62,8 @@ private:
     void after_action();
     void collect_ended(std::vector<Ended> &ended);
     void add(Transfer &transfer);
+    void add_to_curl(Transfer &transfer);
+    void fail(uint64_t id);
     void end(uint64_t id, const TransferEnd &end);
     std::unique_ptr<Transfer> take_out(uint64_t id);
     void recycle(std::unique_ptr<Transfer> transfer);
@@ -75,7 +77,7 @@ private:
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::vector<uint64_t> touched_;
     std::vector<uint64_t> resumed_;
-    std::vector<Ended> refused_; // ends to be told at the end of the turn
+    std::vector<Ended> failed_; // ends to be told at the end of the turn
     uint64_t last_id_ = 0;
     bool due_ = false; // curl asked for a time-out at once
     bool in_curl_ = false;
@@ -125,6 +127,10 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
     Transfer &entered = *transfer;
     entered.begin(id, backend, std::move(request), options, sink);
     transfers_.emplace(id, std::move(transfer));
+    if (!options.gated) {
+        add(entered);
+        return id;
+    }
     switch (gates_[static_cast<size_t>(backend.kind)].enter(*this, id)) {
     case BackendGate::Entry::Entered:
         add(entered);
@@ -132,7 +138,7 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
     case BackendGate::Entry::Waiting:
         break;
     case BackendGate::Entry::Full:
-        refused_.push_back({id, entered.fail(TransferFault::QueueFull)});
+        failed_.push_back({id, entered.fail(TransferFault::QueueFull)});
         break;
     }
     return id;
@@ -141,8 +147,27 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
 void UpstreamPool::Impl::add(Transfer &transfer)
 {
     transfer.start();
+    add_to_curl(transfer);
+}
+
+void UpstreamPool::Impl::add_to_curl(Transfer &transfer)
+{
     // Only arms curl's timer: the request begins at the end of this turn.
-    curl_multi_add_handle(multi_, transfer.easy());
+    const CURLMcode code = curl_multi_add_handle(multi_, transfer.easy());
+    if (code != CURLM_OK) {
+        log_error("upstream: curl_multi_add_handle: %s",
+                  curl_multi_strerror(code));
+        failed_.push_back(
+            {transfer.id(), transfer.fail(TransferFault::Internal)});
+    }
+}
+
+void UpstreamPool::Impl::fail(uint64_t id)
+{
+    const Transfer *transfer = find(id);
+    if (transfer != nullptr) {
+        end(id, transfer->fail(TransferFault::Internal));
+    }
 }
 
 void UpstreamPool::Impl::on_gate_open(uint64_t id)
@@ -172,7 +197,9 @@ void UpstreamPool::Impl::recycle(std::unique_ptr<Transfer> transfer)
 {
     if (transfer->running()) {
         curl_multi_remove_handle(multi_, transfer->easy());
-        gates_[static_cast<size_t>(transfer->backend())].leave();
+        if (transfer->gated()) {
+            gates_[static_cast<size_t>(transfer->backend())].leave();
+        }
     }
     if (transfer->reusable() && idle_.size() < kMaxIdleHandles) {
         transfer->clear();
@@ -191,8 +218,8 @@ void UpstreamPool::Impl::cancel(uint64_t id)
     }
     if (!transfer->running()) {
         bool refused = false;
-        for (size_t i = 0; i < refused_.size() && !refused; i++) {
-            refused = refused_[i].id == id;
+        for (size_t i = 0; i < failed_.size() && !refused; i++) {
+            refused = failed_[i].id == id;
         }
         BackendGate &gate = gates_[static_cast<size_t>(transfer->backend())];
         if (!refused && !gate.withdraw(*this, id)) {
@@ -284,7 +311,7 @@ void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
             ended.push_back({transfer->id(), end});
         } else {
             curl_multi_remove_handle(multi_, easy);
-            curl_multi_add_handle(multi_, easy);
+            add_to_curl(*transfer);
         }
     }
 }
@@ -342,12 +369,12 @@ void UpstreamPool::Impl::on_deadline(Transfer &transfer)
     end(transfer.id(), end_now);
 }
 
-void UpstreamPool::Impl::on_turn_end()
+bool UpstreamPool::Impl::on_turn_end()
 {
     std::vector<Ended> refused;
-    refused.swap(refused_);
+    refused.swap(failed_);
     for (const Ended &e : refused) {
-        // Out of the map first: no place at the gate was taken.
+        // Out of the map first: cancel() would ask the gate about it.
         std::unique_ptr<Transfer> transfer = take_out(e.id);
         if (transfer != nullptr) {
             transfer->sink()->on_upstream_end(e.end);
@@ -361,9 +388,12 @@ void UpstreamPool::Impl::on_turn_end()
             found = transfers_.find(id);
         if (found != transfers_.end() && found->second->paused()) {
             in_curl_ = true; // it calls back before it returns
-            found->second->resume();
+            const bool goes_on = found->second->resume();
             in_curl_ = false;
             after_action();
+            if (!goes_on) {
+                fail(id);
+            }
         }
     }
     // Requests submitted in this turn go out now, without a turn of the loop
@@ -372,9 +402,10 @@ void UpstreamPool::Impl::on_turn_end()
         due_ = false;
         act(CURL_SOCKET_TIMEOUT, 0);
     }
-    if (due_ || !refused_.empty() || !resumed_.empty()) {
+    if (due_ || !failed_.empty() || !resumed_.empty()) {
         timer_.arm(0);
     }
+    return false;
 }
 
 UpstreamPool::UpstreamPool(EventLoop &loop, BackendGate *gates)
@@ -428,10 +459,11 @@ const TransferTimes &UpstreamTransfer::times() const
     return transfer == nullptr ? none : transfer->times();
 }
 
-bool UpstreamTransfer::request_sent() const
+bool UpstreamTransfer::answering() const
 {
     const Transfer *transfer = pool_.impl_->find(id_);
-    return transfer != nullptr && transfer->request_sent();
+    return transfer != nullptr && transfer->times().head_ms != -1 &&
+           transfer->request_sent();
 }
 
 bool UpstreamTransfer::reached() const

@@ -62,7 +62,10 @@ def test_black_holed_connection_has_a_limit(daemon, base):
 def test_silent_backend(proxy, model):
     daemon, _ = proxy(lambda _r, peer: peer.wait_closed(20),
                       FIRST_BYTE_TIMEOUT="200ms")
-    expect(ask(daemon.port, body=chat(model)), 504, "backend_timeout")
+    answer = ask(daemon.port, body=chat(model))
+    expect(answer, 504, "backend_timeout")
+    # It may have generated all the time, and would begin anew.
+    assert answer.header("x-should-retry") == "false"
 
 
 @BOTH
@@ -305,3 +308,25 @@ def test_one_dead_backend_does_not_hurt_the_other(daemon, backend):
     assert ask(one.port, body=chat("ollama:demo")).status == 200
     for thread in threads:
         thread.join()
+
+
+def test_a_long_error_keeps_its_status(proxy):
+    text = "x" * 300_000
+    daemon, _ = proxy(lambda _, peer: peer.whole(
+        {"error": {"message": text, "type": "BadRequestError", "code": 400}},
+        400))
+    answer = ask(daemon.port, body=chat())
+    assert answer.status == 400
+    assert answer.error["message"] == text
+
+
+def test_a_change_of_protocol_is_no_answer(proxy):
+    def handler(_, peer):
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n"
+                  b"Connection: upgrade\r\n\r\nHTTP/1.1 200 OK\r\n"
+                  b"Content-Length: 2\r\n\r\n{}")
+
+    daemon, _ = proxy(handler)
+    for model in ("vllm:m", "ollama:m"):
+        expect(ask(daemon.port, body=chat(model)), 502,
+               "backend_bad_response", "1")

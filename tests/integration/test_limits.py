@@ -153,3 +153,11 @@ def test_a_denied_client_keeps_its_connection(proxy):
     with Client(daemon.port) as client:
         statuses = [client.ask(body=chat()).status for _ in range(4)]
     assert statuses == [200, 429, 429, 429]
+
+
+def test_no_request_id_hides_the_limits(proxy):
+    daemon, _ = proxy(tokens=limited(rpm=5))
+    answer = ask(daemon.port, body=b"{bad",
+                 headers=["X-Request-Id: X-RateLimit-"])
+    assert answer.status == 400
+    assert answer.header("X-RateLimit-Remaining-Requests") == "5"

@@ -2,6 +2,7 @@
 that can be sent back."""
 
 import pytest
+from daemon import TOKEN
 from raw import ask, chat
 
 
@@ -84,3 +85,33 @@ def test_junk_lists_count_as_dead(proxy, junk):
     assert answer.status in (200, 502)
     if answer.status == 200:
         assert listing(answer) == []
+
+
+def test_a_token_may_use_what_it_is_shown(proxy):
+    for models, shown, refused in (
+            (["demo*"], ["ollama:demo:latest"], ["vllm:demo"]),
+            (["vllm:*"], ["vllm:demo"], ["demo", "ollama:demo:latest"]),
+            (["*"], ["ollama:demo:latest", "vllm:demo"], [])):
+        daemon, _ = proxy(tokens=[{"token": TOKEN, "label": "a",
+                                   "models": models}])
+        assert listing(ask(daemon.port, "/v1/models")) == shown
+        for name in shown:
+            assert ask(daemon.port, f"/v1/models/{name}").status == 200
+            assert ask(daemon.port, body=chat(name)).status == 200
+        for name in refused:
+            assert ask(daemon.port, f"/v1/models/{name}").status == 404
+            answer = ask(daemon.port, body=chat(name))
+            assert answer.status == 404
+            assert answer.error["message"] == \
+                f"The model '{name}' does not exist."
+
+
+def test_a_moved_backend_is_asked_at_once(proxy, backend):
+    daemon, _ = proxy(WORKERS=1)
+    assert "vllm:demo" in listing(ask(daemon.port, "/v1/models"))
+    other = backend(lambda _, peer: peer.whole(
+        {"object": "list", "data": [{"id": "other", "object": "model"}]}))
+    daemon.write_config(VLLM_BASE_URL=other.url)
+    daemon.reload()
+    names = listing(ask(daemon.port, "/v1/models"))
+    assert "vllm:other" in names and "vllm:demo" not in names

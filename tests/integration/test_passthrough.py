@@ -111,6 +111,9 @@ def test_answers_pass_byte_for_byte_without_hop_by_hop_fields(vllm):
 def test_stream_bytes_are_the_backends_however_they_are_cut(vllm, cut):
     stream = (b': hello\n\nevent: x\r\ndata: {"id":1,  "a":"\\u003c"}\r\n\r\n'
               b'data: {"id":2,"t":"say data: [DONE] and \\n\\n"}\n\n'
+              b'data: {"error":null,"choices":[]}\n\n'
+              b'data:{"error":false}\r\n\r\n'
+              b'data: {"error": null,"pad":"' + b"p" * 20_000 + b'"}\n\n'
               b'data: a\ndata: b\n\ndata: [DONE]\n\n')
 
     def handler(_request, peer):

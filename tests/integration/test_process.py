@@ -137,7 +137,8 @@ def test_a_second_signal_ends_it_at_once(proxy, workers, delay):
     assert daemon.wait_exit(2) == 0
     with pytest.raises(Closed):
         client.rest(answer)
-    assert "[DONE]" not in answer.events
+    assert answer.events[-1]["error"]["code"] == "shutting_down"
+    assert [line["cause"] for line in daemon.access] == ["shutdown"]
 
 
 @pytest.mark.threads

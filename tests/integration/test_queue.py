@@ -75,6 +75,10 @@ def test_waiting_has_a_limit_and_costs_nothing(proxy):
     keeper.permits.release()
     assert first.answer().status == 200
     assert len(behind.requests) == 1
+    line = daemon.wait_access(2)[0]
+    assert line["cause"] == "overloaded"
+    assert int(line["queue_ms"]) >= 300
+    assert "backend vllm" not in daemon.log
 
 
 def test_a_full_queue_refuses_at_once(proxy):
@@ -85,6 +89,29 @@ def test_a_full_queue_refuses_at_once(proxy):
     keeper.permits.release(2)
     assert first.answer().status == 200
     assert second.answer().status == 200
+    assert daemon.wait_access(3)[0]["cause"] == "overloaded"
+
+
+def test_a_list_of_models_does_not_queue(proxy):
+    gate = threading.Event()
+
+    def handler(got, peer):
+        if got.path.startswith("/v1/chat"):
+            gate.wait(20)
+            peer.whole({"ok": 1})
+        else:
+            peer.whole({"object": "list", "models": [],
+                        "data": [{"id": "m", "object": "model"}]})
+
+    daemon, _ = proxy(handler, BACKEND_MAX_INFLIGHT=1)
+    with Client(daemon.port) as running, Client(daemon.port) as client:
+        running.send(request(body=chat()))
+        time.sleep(0.1 * SLOW)
+        answer = client.ask("/v1/models")
+        assert [model["id"] for model in answer.json["data"]] == ["vllm:m"]
+        assert answer.header("X-Proxy-Partial") is None
+        gate.set()
+        assert running.answer().status == 200
 
 
 @pytest.mark.threads

@@ -42,6 +42,11 @@ Principal principal_of(unsigned char id, uint64_t rpm, uint64_t rpd)
     return principal;
 }
 
+// A memory limiter answers at once.
+struct Never final : LimitSink {
+    void on_limit_verdict(uint64_t, const LimitVerdict &) override { fail(); }
+};
+
 // A table with one token.
 struct Fixture {
     explicit Fixture(uint64_t rpm, uint64_t rpd) : table(clock)
@@ -305,9 +310,10 @@ static void many_threads_get_exactly_the_limit(void **)
     for (int t = 0; t < 8; t++) {
         threads.emplace_back([&f, &admitted] {
             MemoryLimiter limiter(f.table);
+            Never never;
             for (uint64_t i = 0; i < 10000; i++) {
                 const std::optional<LimitVerdict> verdict =
-                    limiter.admit(f.principal, i);
+                    limiter.admit(f.principal, i, never);
                 if (verdict->outcome == Outcome::Admitted) {
                     admitted++;
                 }
@@ -325,8 +331,9 @@ static void a_ticket_is_refunded_once_wherever_it_moved(void **)
 {
     Fixture f(5, 0);
     MemoryLimiter limiter(f.table);
-    const LimitStamp stamp = limiter.admit(f.principal, 1)->stamp;
-    assert_true(limiter.admit(f.principal, 2).has_value());
+    Never never;
+    const LimitStamp stamp = limiter.admit(f.principal, 1, never)->stamp;
+    assert_true(limiter.admit(f.principal, 2, never).has_value());
     LimitTicket first(limiter, f.principal, stamp);
     LimitTicket second(std::move(first));
     LimitTicket third;

@@ -574,6 +574,29 @@ void refusals_become_ours(void **)
     }
 }
 
+void an_error_that_is_null_is_none(void **)
+{
+    const std::string pad(kLongWork, 'p');
+    const std::string before = "data: {\"error\":null,\"x\":1}\n\n";
+    Reply reply;
+    reply.fields = {{"Content-Type", kEvents}};
+    reply.body = before + "data:{\"error\":false}\r\n\r\n" +
+                 "data: {\"error\":null,\"pad\":\"" + pad + "\"}\n\n" +
+                 "data: [DONE]\n\n";
+    for (size_t cut = 0; cut < 120; cut++) {
+        const Seen seen = talk(true, reply, cut);
+        assert_status(seen, AdaptStatus::Done);
+        assert_true(seen.body == reply.body);
+        assert_int_equal(seen.put_off, 1);
+        assert_int_equal(seen.pieces, 4);
+    }
+    // Cut off behind such a line, the stream is not whole.
+    reply.body = before.substr(0, before.size() - 2);
+    const Seen seen = talk(true, reply, kWhole);
+    assert_status(seen, AdaptStatus::Failed);
+    assert_true(starts_with(seen.body, reply.body));
+}
+
 void long_errors_are_put_off(void **)
 {
     const std::string text(kLongWork, 'x');
@@ -616,6 +639,7 @@ int main()
         cmocka_unit_test(endless_answers_fail),
         cmocka_unit_test(unusable_heads_fail),
         cmocka_unit_test(refusals_become_ours),
+        cmocka_unit_test(an_error_that_is_null_is_none),
         cmocka_unit_test(long_errors_are_put_off),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -93,12 +93,31 @@ static void refuses_names_no_backend_could_mean(void **)
     assert_true(route_model(config, std::string(512, 'm'), route, err));
 }
 
+static void a_list_of_models_holds_with_and_without_prefix(void **)
+{
+    const Config config = config_with_default(BackendKind::Ollama);
+    constexpr BackendKind ollama = BackendKind::Ollama;
+    constexpr BackendKind vllm = BackendKind::Vllm;
+    Principal p;
+    assert_true(may_use(config, p, ollama, "anything"));
+    p.models = {"vllm:llama*", "qwen3"};
+    assert_true(may_use(config, p, vllm, "llama3.2:3b"));
+    assert_false(may_use(config, p, ollama, "llama3.2:3b"));
+    assert_true(may_use(config, p, ollama, "qwen3"));
+    // A name alone means the default backend's, as in a request.
+    assert_false(may_use(config, p, vllm, "qwen3"));
+    assert_false(may_use(config, p, ollama, "qwen3-32b"));
+    p.models = {"*"};
+    assert_true(may_use(config, p, vllm, "x"));
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
         cmocka_unit_test(only_a_backends_prefix_is_taken_off),
         cmocka_unit_test(the_default_backend_is_a_setting),
         cmocka_unit_test(refuses_names_no_backend_could_mean),
+        cmocka_unit_test(a_list_of_models_holds_with_and_without_prefix),
     };
     return cmocka_run_group_tests_name("route", tests, nullptr, nullptr);
 }

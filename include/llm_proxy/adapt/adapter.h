@@ -17,8 +17,10 @@
 namespace llmproxy
 {
 
-// What an adapter may know of the exchange. The views and references outlive
-// the adapter (the exchange owns both).
+// What an adapter may know of the exchange. The views and references last
+// while start() runs; what it keeps beyond that it copies. The body's bytes,
+// which the upstream request's pieces may point to, last until the request has
+// gone out.
 struct ClientRequest {
     std::string &body; // may be edited in place by start(), see passthrough
     const json::BodyFacts &facts;
@@ -39,6 +41,8 @@ struct UpstreamRequest {
     std::string path;                 // behind the base URL, "/v1/..."
     std::vector<std::string> headers; // "Name: value", beside the pool's own
     std::vector<std::string_view> body;
+    // Longer than a string keeps within itself if pieces point into it: they
+    // must survive a move.
     std::string own;
 };
 
@@ -114,9 +118,9 @@ public:
     virtual uint64_t pieces() const = 0;
 };
 
-constexpr size_t kMaxErrorBody = size_t{64} << 10; // a backend's error text
-constexpr size_t kMaxLine = size_t{8} << 20;       // one NDJSON or SSE line
-constexpr size_t kMaxReply = size_t{64} << 20;     // one non-stream answer
+constexpr size_t kMaxErrorBody = size_t{1} << 20; // a backend's error text
+constexpr size_t kMaxLine = size_t{8} << 20;      // one NDJSON or SSE line
+constexpr size_t kMaxReply = size_t{64} << 20;    // one non-stream answer
 // As JSON of many small values this takes some 2 ms to read and translate.
 constexpr size_t kLongWork = size_t{16} << 10;
 

@@ -38,7 +38,6 @@ public:
     {
         used_.fetch_sub(static_cast<int64_t>(bytes), std::memory_order_relaxed);
     }
-    int64_t used() const { return used_.load(std::memory_order_relaxed); }
 
 private:
     std::atomic<int64_t> used_{0};

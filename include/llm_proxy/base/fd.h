@@ -1,6 +1,10 @@
 #ifndef LLM_PROXY_BASE_FD_H
 #define LLM_PROXY_BASE_FD_H
 
+#include <string_view>
+
+#include <sys/types.h>
+
 namespace llmproxy
 {
 
@@ -26,6 +30,11 @@ public:
 private:
     int fd_ = -1;
 };
+
+// Writes what `fd` takes at once, and says how many bytes that were; -1 as
+// write(2). It never waits for the reader of a pipe, a socket or a terminal (a
+// disk may take its time), and cuts between lines where it can. Any thread.
+[[nodiscard]] ssize_t write_at_once(int fd, std::string_view bytes);
 
 } // namespace llmproxy
 

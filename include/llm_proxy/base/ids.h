@@ -8,8 +8,8 @@ namespace llmproxy
 {
 
 // Appends `digits` random lower-case hex digits from the kernel's generator
-// (getrandom, read in blocks per thread; never repeated after fork is not a
-// concern: the daemon forks before any thread runs).
+// (getrandom, read in blocks per thread; not to be used on both sides of a
+// fork).
 void append_random_hex(std::string &out, size_t digits);
 
 } // namespace llmproxy

@@ -13,7 +13,8 @@
 // threads never mix. Every byte of a message that is not printable ASCII is
 // escaped as \xNN before it is written (a backend, a client or a file name
 // cannot forge a line or move the terminal); a line is cut at 2048 bytes.
-// A write that would block or fails is dropped and counted.
+// A line that cannot be written at once (see write_at_once) is dropped and
+// counted.
 namespace llmproxy
 {
 

@@ -10,6 +10,20 @@
 namespace llmproxy
 {
 
+inline bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+// Of a hex digit in either case; -1 of any other byte.
+inline int hex_value(char c)
+{
+    const char small = static_cast<char>(c | 0x20);
+    if (is_digit(c)) {
+        return c - '0';
+    }
+    return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
+}
+
 bool iequals(std::string_view a, std::string_view b);
 bool starts_with(std::string_view text, std::string_view prefix);
 bool ends_with(std::string_view text, std::string_view suffix);
@@ -29,6 +43,8 @@ void append_u64(std::string &out, uint64_t value);
 // is at most a third of its length (at least 1), else empty.
 std::string_view nearest_name(std::string_view name,
                               const std::vector<std::string_view> &candidates);
+// Empties `text` and gives its memory back, which an assignment need not do.
+void free_text(std::string &text);
 // "*" matches any run of characters, every other byte itself; linear time.
 bool match_pattern(std::string_view pattern, std::string_view text);
 

@@ -21,6 +21,12 @@ struct Route {
 [[nodiscard]] bool route_model(const Config &config, std::string_view sent,
                                Route &out, Error &err);
 
+// Whether the token's list allows `model` (without prefix) of that backend.
+// Patterns are held against "backend:model" and, for the default backend,
+// against the name alone.
+bool may_use(const Config &config, const Principal &principal,
+             BackendKind backend, std::string_view model);
+
 } // namespace llmproxy
 
 #endif

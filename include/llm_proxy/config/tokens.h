@@ -16,7 +16,7 @@ namespace llmproxy
 // Who a token stands for. Immutable once published, but for `slot`, which
 // the daemon sets before publishing.
 struct Principal {
-    Sha256 digest{}; // of the token; the token itself is never kept
+    Sha256 digest{}; // of the token, which is not kept
     std::string label;
     uint64_t rpm = 0;                // 0 = unlimited
     uint64_t rpd = 0;                // 0 = unlimited
@@ -25,9 +25,6 @@ struct Principal {
     bool disabled = false;
     int64_t expires_s = 0; // Unix seconds; 0 = never
     uint32_t slot = 0;     // index of its counters in the limiter's table
-
-    // Whether it may use `model` ("backend:name" after routing, or as sent).
-    bool may_use(std::string_view routed_model, std::string_view sent) const;
 };
 
 struct DigestHash {

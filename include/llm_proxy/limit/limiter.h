@@ -12,7 +12,7 @@ namespace llmproxy
 // Which windows a unit was taken from, so that a refund finds them again.
 struct LimitStamp {
     int64_t minute_start_ms = 0;
-    int64_t day = 0;
+    int64_t day = 0; // days since 1970, UTC
 };
 
 struct LimitVerdict {
@@ -22,7 +22,8 @@ struct LimitVerdict {
         DeniedDay,
         Unavailable, // the store failed and the policy is deny
     } outcome = Outcome::Admitted;
-    // Limits and what is left after this request; a limit of 0 = unlimited.
+    // Limits and what is left after this request, in requests; a limit of 0 =
+    // unlimited.
     uint64_t rpm = 0;
     uint64_t rpd = 0;
     uint64_t remaining_minute = 0;
@@ -54,9 +55,11 @@ class Limiter
 public:
     virtual ~Limiter() = default;
 
-    // Takes one unit. An answer now, or later through the sink.
+    // Takes one unit. An answer now, or later through the sink, which must
+    // call forget() if it goes first.
     virtual std::optional<LimitVerdict> admit(const Principal &principal,
-                                              uint64_t exchange_id) = 0;
+                                              uint64_t exchange_id,
+                                              LimitSink &sink) = 0;
     // Gives one unit back to the windows it was taken from, if they last.
     virtual void refund(const Principal &principal,
                         const LimitStamp &stamp) = 0;

@@ -53,7 +53,8 @@ public:
     explicit MemoryLimiter(MemoryLimitTable &table) : table_(table) {}
 
     std::optional<LimitVerdict> admit(const Principal &principal,
-                                      uint64_t exchange_id) override;
+                                      uint64_t exchange_id,
+                                      LimitSink &sink) override;
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;

@@ -28,8 +28,7 @@ public:
     // Bytes have come; returns how many were used. The rest is kept, and
     // offered again in front of what comes next, or by offer_again().
     virtual size_t on_client_data(std::string_view bytes) = 0;
-    // The peer closed its side, reset, or broke the limit on kept bytes.
-    // Once; nothing more will be read.
+    // The peer closed its side, or reset. Once; nothing more will be read.
     virtual void on_client_gone() = 0;
     // Output that had been queued fell to kLowMark or below, or is all gone.
     virtual void on_client_drained() = 0;
@@ -47,7 +46,8 @@ class ClientStream final : private IoHandler
 public:
     static constexpr size_t kHighMark = size_t{256} * 1024;
     static constexpr size_t kLowMark = size_t{64} * 1024;
-    // Unused input (pipelined requests) a client may leave with us.
+    // Unused input (pipelined requests) that is kept; then nothing more is
+    // read.
     static constexpr size_t kMaxKept = size_t{64} * 1024;
 
     ClientStream(EventLoop &loop, Fd fd, ReadBuffer &buffer, ByteBudget &budget,
@@ -67,7 +67,8 @@ public:
 
     // When the kernel last took bytes (loop time), for the stall limit.
     int64_t progress_ms() const { return progress_ms_; }
-    uint64_t bytes_sent() const { return bytes_sent_; }
+    // By send(), whether the kernel has them already or not.
+    uint64_t bytes_taken() const { return bytes_taken_; }
     int fd() const { return fd_.get(); }
 
 private:
@@ -75,6 +76,10 @@ private:
     void read_some();
     void write_some();
     void gone();
+    void on_peer_closed() override;
+    void keep(std::string_view bytes);
+    void drop_kept(size_t bytes);
+    void break_off();
 
     EventLoop &loop_;
     Fd fd_;
@@ -85,7 +90,7 @@ private:
     evbuffer *output_ = nullptr; // made when the kernel first refuses bytes
     std::string kept_;
     int64_t progress_ms_;
-    uint64_t bytes_sent_ = 0;
+    uint64_t bytes_taken_ = 0;
     bool offering_ = false;
     bool eof_ = false;
     bool broken_ = false; // writing failed; reading will tell

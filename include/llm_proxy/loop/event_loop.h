@@ -32,6 +32,8 @@ class IoHandler
 public:
     // From the loop. An error or a hang-up of the peer counts as readable.
     virtual void on_io(bool readable, bool writable) = 0;
+    // From the loop: the peer has closed its side, read or not.
+    virtual void on_peer_closed() {}
 
 protected:
     ~IoHandler() = default;
@@ -49,6 +51,8 @@ public:
 
     // Says what to wait for; costs a system call only if it changes.
     void want(bool read, bool write);
+    // Says on_peer_closed(), for a time in which nothing is read.
+    void want_peer_closed(bool on);
     bool wants_read() const { return read_; }
     bool wants_write() const { return write_; }
 
@@ -58,6 +62,7 @@ private:
     IoHandler &handler_;
     event *read_event_;
     event *write_event_;
+    event *closed_event_ = nullptr; // made when it is first wanted
     bool read_ = false;
     bool write_ = false;
 };
@@ -100,8 +105,10 @@ private:
 class TurnEndHandler
 {
 public:
-    // After the callbacks of each turn, before the loop waits again.
-    virtual void on_turn_end() = 0;
+    // After the callbacks of each turn, before the loop waits again. True: it
+    // has called others, who may have left work to a handler in front of it,
+    // so all are called once more.
+    virtual bool on_turn_end() = 0;
 
 protected:
     ~TurnEndHandler() = default;

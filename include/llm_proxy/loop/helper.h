@@ -28,7 +28,8 @@ public:
     // The job lives until on_worked(), or until withdraw() said true, or
     // until the loop has ended.
     virtual void run(LongJob &job) = 0;
-    // True: the job had not begun, and now never will.
+    // True: the job is not at work and never will be; on_worked() does not
+    // come.
     virtual bool withdraw(LongJob &job) = 0;
 };
 

@@ -48,6 +48,7 @@ struct AccessRecord {
     uint64_t pieces = 0;
     int64_t prompt_tokens = -1;
     int64_t completion_tokens = -1;
+    bool resent = false; // the request went out twice
 };
 
 // Appends the record as one line: logfmt or JSON. All text is escaped.
@@ -58,21 +59,20 @@ void append_access_line(std::string &out, const AccessRecord &record,
 class AccessLog
 {
 public:
-    // Empty path = off, "-" or "stderr" = stderr. Keeps the old one on false.
-    [[nodiscard]] bool open(const std::string &path, Error &err);
+    // Empty path = off (an invalid descriptor), "-" or "stderr" = stderr.
+    [[nodiscard]] static bool open(const std::string &path, Fd &out,
+                                   Error &err);
+    // Lines go there from now on; nowhere if it is not valid.
+    void use(Fd file);
     bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
-    // Whole lines, one write(2). What cannot be written is dropped, counted.
+    // Whole lines. What the file does not take at once is dropped.
     void write_lines(std::string_view lines);
-    uint64_t dropped() const
-    {
-        return dropped_.load(std::memory_order_relaxed);
-    }
 
 private:
-    std::mutex lock_; // guards fd_ against open()
+    std::mutex lock_; // guards what is below but enabled_
     Fd fd_;
+    bool cut_ = false; // the last line lacks its end
     std::atomic<bool> enabled_{false};
-    std::atomic<uint64_t> dropped_{0};
 };
 
 // A worker's lines on their way there: written when 16 KiB have gathered or

@@ -76,7 +76,7 @@ private:
     void write(std::string_view bytes, bool last) override;
     void abort() override;
     bool congested() const override;
-    uint64_t bytes_sent() const override { return stream_.bytes_sent(); }
+    uint64_t bytes_sent() const override { return stream_.bytes_taken(); }
     std::string_view peer() const override { return peer_; }
     void over() override;
 
@@ -92,6 +92,9 @@ private:
     void close();
     void timed_out();
     void arm_answer_timer();
+    void arm_nearest();
+    void idle();
+    int64_t stall_wait_ms() const;
     void watch_body_rate();
 
     WorkerContext &context_;
@@ -105,12 +108,13 @@ private:
     const RequestHead *request_ = nullptr; // the exchange's; in parser_
     std::string head_out_; // an answer's head that waits for its first bytes
     State state_ = State::Head;
-    int64_t body_since_ms_ = 0;
-    uint64_t body_bytes_ = 0;
-    uint64_t length_left_ = 0; // of an answer with Content-Length
-    size_t dropped_ = 0;       // bytes read and thrown away
-    bool complete_ = false;    // the request was read to its end
-    bool keep_ = false;        // the connection outlives this answer
+    int64_t tick_at_ms_ = -1;   // when the exchange wants its next tick()
+    int64_t body_since_ms_ = 0; // the window its rate is taken over
+    uint64_t body_bytes_ = 0;   // in it
+    uint64_t length_left_ = 0;  // of an answer with Content-Length
+    size_t dropped_ = 0;        // bytes read and thrown away
+    bool complete_ = false;     // the request was read to its end
+    bool keep_ = false;         // the connection outlives this answer
     bool chunked_ = false;
     bool counted_length_ = false;
     bool turned_away_ = false;

@@ -65,7 +65,6 @@ private:
     bool check_body_headers(ApiError &err);
     bool check_json(ApiError &err);
     bool find_route(ApiError &err);
-    bool prepare(ApiError &err);
     void admitted(const LimitVerdict &verdict);
     void answer(int status, std::string_view content_type,
                 std::string_view body, Cause cause);
@@ -74,6 +73,7 @@ private:
     void answer_model(std::string_view id);
     void refuse(const ApiError &error, Cause cause);
     void choose_request_id();
+    void reserve_body(size_t bytes);
     void drop_body();
     void finish(Cause cause);
 
@@ -87,7 +87,8 @@ private:
     std::string request_id_;
     FieldBlock fields_; // of every answer: request id, limits
     std::string body_;
-    size_t body_charged_ = 0; // to the budget of buffered bytes
+    size_t body_charged_ = 0;  // to the budget of buffered bytes
+    size_t body_reserved_ = 0; // of the room set aside for bodies
     json::BodyScanner scanner_;
     Route route_;
     LimitTicket ticket_;
@@ -97,6 +98,7 @@ private:
     uint64_t bytes_in_ = 0;
     int status_ = 0;
     bool json_ok_ = true;
+    bool limits_shown_ = false; // in fields_
     bool over_ = false;
 };
 

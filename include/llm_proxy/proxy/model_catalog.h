@@ -49,7 +49,7 @@ public:
 private:
     class Fetch; // one backend's list on its way
 
-    void on_turn_end() override;
+    bool on_turn_end() override;
 
     EventLoop &loop_;
     std::unique_ptr<Fetch> fetches_[kBackends];

@@ -23,7 +23,7 @@ namespace llmproxy
 class RelayOwner
 {
 public:
-    // The answer has begun and the request is all out: the client's body is
+    // The backend answers and the request is all out: the client's body is
     // not needed any more. At most once, before the two below.
     virtual void on_relay_answering() = 0;
     // One of these two, exactly once, the last call.
@@ -71,6 +71,8 @@ public:
     bool reached() const { return reached_ || transfer_reached(); }
     TransferTimes times() const;
     int64_t first_byte_ms() const { return first_byte_ms_; }
+    // Of the head that the client got; 0 = none.
+    int answer_status() const { return answer_status_; }
     Usage usage() const { return at_work_ ? Usage() : adapter_->usage(); }
     uint64_t pieces() const { return at_work_ ? 0 : adapter_->pieces(); }
 
@@ -90,8 +92,10 @@ private:
     void go_on();
     void take_end();
     void release();
+    bool withdraw();
     bool transfer_reached() const;
     void begin_answer();
+    void note_answering();
     void flush(bool last);
     void settle();
     void next_turn();
@@ -119,7 +123,9 @@ private:
     std::optional<std::pair<ApiError, Cause>> cut_; // waits for the helper
     bool at_work_ = false; // the helper uses adapter_, out_ and status_
     bool wants_sse_ = false;
+    int answer_status_ = 0;
     bool begun_ = false;
+    bool answering_ = false;
     bool paused_ = false;
     bool over_ = false;
     bool reached_ = false;

@@ -35,6 +35,9 @@ struct ProcessState {
     MemoryLimitTable limits;
     BackendGate gates[kBackends];
     ByteBudget buffered;
+    // Room that is set aside for bodies whose length was announced; the same
+    // limit.
+    ByteBudget reserved;
     AccessLog access_log;
     std::atomic<uint64_t> connections{0};
     std::atomic<bool> draining{false}; // /readyz says 503

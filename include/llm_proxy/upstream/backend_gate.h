@@ -41,9 +41,6 @@ public:
     // on_gate_open() is on its way, and gives the place back.
     bool withdraw(GateClient &client, uint64_t id);
 
-    uint64_t inflight() const;
-    uint64_t waiting() const;
-
 private:
     struct Waiter {
         GateClient *client;
@@ -51,7 +48,7 @@ private:
     };
     void admit_waiters();
 
-    mutable std::mutex lock_;   // guards everything below
+    std::mutex lock_;           // guards everything below
     uint64_t max_inflight_ = 0; // 0 = unlimited
     uint64_t max_waiting_ = 0;
     uint64_t inflight_ = 0;

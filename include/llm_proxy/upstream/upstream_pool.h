@@ -78,6 +78,9 @@ struct TransferOptions {
     int64_t first_byte_timeout_ms = 0;
     int64_t idle_timeout_ms = 0;
     int64_t queue_timeout_ms = 0;
+    // Takes one of the backend's places, of which BACKEND_MAX_INFLIGHT are
+    // there; false for what costs the backend nothing, like a list.
+    bool gated = true;
 };
 
 class UpstreamPool;
@@ -100,9 +103,9 @@ public:
     const TransferTimes &times() const;
     // True once the backend may have seen the request.
     bool reached() const;
-    // True once every byte of the request has gone out: after the answer's
-    // head has come, its body views are not looked at again.
-    bool request_sent() const;
+    // True once the answer's head has come and every byte of the request has
+    // gone out: its body views are not looked at again.
+    bool answering() const;
 
 private:
     friend class UpstreamPool;

@@ -1,0 +1,138 @@
+"""Several requests on one connection: in order, at once, and bounded."""
+
+import json
+import select
+import time
+
+import pytest
+from daemon import SLOW
+from raw import Client, ask, chat, request
+
+FLOOD = request("/x", token=None) * 1000
+
+
+def test_a_chat_behind_a_list_of_models_does_not_wait(proxy):
+    # Without an access log nothing else wakes the loop.
+    daemon, _ = proxy(lambda got, peer: peer.whole(
+        {"ok": 1} if got.path.startswith("/v1/chat")
+        else {"models": [], "object": "list", "data": []}),
+        WORKERS=1, ACCESS_LOG=None)
+    with Client(daemon.port) as client:
+        client.ask("/v1/models")
+        client.ask(body=chat())
+        time.sleep(0.2)
+        for behind in (request(body=chat()), request("/v1/models")):
+            began = time.monotonic()
+            client.send(request("/v1/models") + behind)
+            assert client.answer().status == 200
+            assert client.answer().status == 200
+            assert time.monotonic() - began < 0.15 * SLOW
+
+
+@pytest.mark.threads
+def test_who_never_reads_is_answered_no_more(proxy):
+    daemon, _ = proxy(WORKERS=1)
+    before = daemon.rss_anon_kib()
+    clients = [Client(daemon.port) for _ in range(4)]
+    sent = 0
+    end = time.monotonic() + 1.5 * SLOW
+    for client in clients:
+        client.sock.setblocking(False)
+    while time.monotonic() < end:
+        _, ready, _ = select.select([], [c.sock for c in clients], [], 0.1)
+        for sock in ready:
+            try:
+                sent += sock.send(FLOOD)
+            except BlockingIOError:
+                pass
+    assert sent < 40 << 20
+    if SLOW == 1:
+        assert daemon.rss_anon_kib() - before < 8 << 10
+    assert ask(daemon.port, "/healthz", token=None).status == 200
+    for client in clients:
+        client.close()
+
+
+def test_who_reads_late_gets_every_answer(proxy):
+    daemon, _ = proxy(WORKERS=1)
+    with Client(daemon.port, receive_buffer=4096) as client:
+        client.sock.settimeout(20 * SLOW)
+        client.send(request("/healthz", token=None) * 400)
+        time.sleep(0.2)
+        for _ in range(400):
+            assert client.answer().status == 200
+
+
+@pytest.mark.threads
+def test_a_long_request_behind_a_stream_waits(proxy, workers):
+    def handler(got, peer):
+        if not got.json.get("stream"):
+            peer.whole({"size": len(got.body)})
+            return
+        peer.sse_head()
+        for n in range(10):
+            peer.sse({"n": n})
+            peer.pause(0.05)
+        peer.sse("[DONE]")
+        peer.end()
+
+    daemon, _ = proxy(handler, WORKERS=workers)
+    with Client(daemon.port) as client:
+        client.send(request(body=chat(stream=True)))
+        answer = client.head()
+        client.chunk(answer)
+        body = json.dumps(chat(text="x" * 300_000)).encode()
+        client.send(request(body=body))
+        assert client.rest(answer).events[-1] == "[DONE]"
+        assert client.answer().json["size"] == len(body) - len("vllm:")
+    assert [line["cause"] for line in daemon.wait_access(2)] == ["done"] * 2
+
+
+def test_who_leaves_with_a_full_pipeline_frees_the_backend(proxy):
+    freed = []
+
+    def handler(_, peer):
+        peer.sse_head()
+        peer.sse({"n": 1})
+        freed.append(peer.wait_closed(10))
+
+    daemon, _ = proxy(handler, WORKERS=1)
+    with Client(daemon.port) as client:
+        client.send(request(body=chat(stream=True)))
+        client.chunk(client.head())
+        client.send(request(body=chat(text="x" * 100_000)))
+        time.sleep(0.1)
+        left = time.monotonic()
+    assert daemon.wait_access(1)[0]["cause"] == "client_gone"
+    assert freed[0] - left < 0.2 * SLOW
+
+
+def test_an_answer_that_is_being_read_outlives_the_idle_time(proxy):
+    daemon, _ = proxy(lambda _, peer: peer.whole({"x": "y" * 4_000_000}),
+                      KEEPALIVE_TIMEOUT="50ms", WORKERS=1)
+    with Client(daemon.port, receive_buffer=4096) as client:
+        client.send(request(body=chat()))
+        answer = client.head()
+        size = int(answer.header("Content-Length"))
+        taken = len(client.buffer)
+        while taken < size:
+            data = client.sock.recv(65536)
+            assert data, f"closed after {taken} bytes"
+            taken += len(data)
+            time.sleep(0.004)
+        client.buffer = b""
+        assert client.closed()
+    assert int(daemon.wait_access(1)[0]["out"]) > size
+
+
+def test_bytes_are_counted_where_they_belong(proxy):
+    daemon, _ = proxy(lambda _, peer: peer.whole({"x": "y" * 3_000_000}),
+                      WORKERS=1)
+    with Client(daemon.port, receive_buffer=4096) as client:
+        client.send(request(body=chat()) + request("/healthz", token=None))
+        time.sleep(0.2)
+        assert len(client.answer().body) > 3_000_000
+        assert client.answer().status == 200
+    first, second = daemon.wait_access(2)
+    assert int(first["out"]) > 3_000_000
+    assert int(second["out"]) < 1000
