@@ -31,15 +31,26 @@ int64_t SystemClock::wall_ms() const
 
 void append_iso_time(std::string &out, int64_t wall_ms)
 {
+    // Rendered once a second; the milliseconds change with every line.
+    thread_local time_t rendered = -1;
+    thread_local char text[80];
+    thread_local size_t size = 0;
     const time_t seconds = static_cast<time_t>(wall_ms / 1000);
-    struct tm utc = {};
-    gmtime_r(&seconds, &utc);
-    char text[80];
-    const int size =
-        snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-                 utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                 utc.tm_min, utc.tm_sec, static_cast<int>(wall_ms % 1000));
-    out.append(text, static_cast<size_t>(size));
+    if (seconds != rendered) {
+        struct tm utc = {};
+        gmtime_r(&seconds, &utc);
+        size = static_cast<size_t>(
+            snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.",
+                     utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
+                     utc.tm_hour, utc.tm_min, utc.tm_sec));
+        rendered = seconds;
+    }
+    const int ms = static_cast<int>(wall_ms % 1000);
+    out.append(text, size);
+    out += static_cast<char>('0' + ms / 100);
+    out += static_cast<char>('0' + ms / 10 % 10);
+    out += static_cast<char>('0' + ms % 10);
+    out += 'Z';
 }
 
 } // namespace llmproxy

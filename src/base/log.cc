@@ -142,6 +142,11 @@ void log_va(LogLevel level, const char *fmt, va_list args)
     errno = saved_errno;
 }
 
+bool is_plain(char c)
+{
+    return c >= 0x20 && c <= 0x7e && c != '"' && c != '\\';
+}
+
 } // namespace
 
 bool log_configure(LogLevel level, LogFormat format, const std::string &path,
@@ -239,17 +244,24 @@ void fatal(const char *fmt, ...)
 void append_escaped(std::string &out, std::string_view text, size_t max)
 {
     static const char digits[] = "0123456789abcdef";
-    for (const char c : text.substr(0, max)) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte >= 0x20 && byte <= 0x7e && c != '"' && c != '\\') {
-            out += c;
-        } else {
+    const bool cut = text.size() > max;
+    text = text.substr(0, max);
+    while (!text.empty()) {
+        size_t plain = 0;
+        while (plain < text.size() && is_plain(text[plain])) {
+            plain++;
+        }
+        out.append(text.substr(0, plain));
+        text.remove_prefix(plain);
+        if (!text.empty()) {
+            const auto byte = static_cast<unsigned char>(text.front());
             out += "\\x";
             out += digits[byte >> 4];
             out += digits[byte & 15];
+            text.remove_prefix(1);
         }
     }
-    if (text.size() > max) {
+    if (cut) {
         out += "...";
     }
 }

@@ -72,8 +72,10 @@ TransferFault classify(CURLcode result, bool head_done, bool reached)
 
 } // namespace
 
-Transfer::Transfer(EventLoop &loop, CurlSockets &sockets, TransferOwner &owner)
-    : loop_(loop), owner_(owner), easy_(curl_easy_init()), timer_(loop, *this)
+Transfer::Transfer(EventLoop &loop, CurlSockets &sockets, ParsedUrls &urls,
+                   TransferOwner &owner)
+    : loop_(loop), urls_(urls), owner_(owner), easy_(curl_easy_init()),
+      timer_(loop, *this)
 {
     if (easy_ == nullptr) {
         fatal("curl_easy_init: out of memory");
@@ -138,7 +140,7 @@ void Transfer::start()
     timer_.arm(options_.first_byte_timeout_ms);
     url_.assign(backend_->url.text);
     url_.append(request_.path);
-    curl_easy_setopt(easy, CURLOPT_URL, url_.c_str());
+    curl_easy_setopt(easy, CURLOPT_CURLU, urls_.find(url_));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(options_.connect_timeout_ms));
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN,

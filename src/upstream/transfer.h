@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 
 #include "curl_sockets.h"
+#include "parsed_urls.h"
 
 namespace llmproxy
 {
@@ -36,7 +37,9 @@ protected:
 class Transfer final : private TimerHandler
 {
 public:
-    Transfer(EventLoop &loop, CurlSockets &sockets, TransferOwner &owner);
+    // All references outlive it.
+    Transfer(EventLoop &loop, CurlSockets &sockets, ParsedUrls &urls,
+             TransferOwner &owner);
     ~Transfer() = default;
     Transfer(const Transfer &) = delete;
     Transfer &operator=(const Transfer &) = delete;
@@ -97,6 +100,7 @@ private:
     bool record(Take take);
 
     EventLoop &loop_;
+    ParsedUrls &urls_;
     TransferOwner &owner_;
     Handle<CURL, curl_easy_cleanup> easy_;
     Timer timer_;

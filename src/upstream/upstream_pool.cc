@@ -71,6 +71,7 @@ private:
     EventLoop &loop_;
     BackendGate *gates_;
     CurlSockets sockets_;
+    ParsedUrls urls_;
     CURLM *multi_;
     Timer timer_;
     std::unordered_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
@@ -118,7 +119,7 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
     std::unique_ptr<Transfer> transfer;
     if (idle_.empty()) {
         TransferOwner &owner = *this;
-        transfer = std::make_unique<Transfer>(loop_, sockets_, owner);
+        transfer = std::make_unique<Transfer>(loop_, sockets_, urls_, owner);
     } else {
         transfer = std::move(idle_.back());
         idle_.pop_back();
