@@ -243,10 +243,7 @@ bool is_context_error(const Said &said)
 ApiError map_ollama(const Said &said, int status)
 {
     if (status == 400 && is_context_error(said)) {
-        ApiError error =
-            make(ApiErrorKind::ContextLengthExceeded, said.message);
-        error.param = "messages";
-        return error;
+        return make(ApiErrorKind::ContextLengthExceeded, said.message);
     }
     if (status == 404 && contains(said.message, "model") &&
         contains(said.message, "not found")) {

@@ -15,40 +15,18 @@ namespace llmproxy
 namespace
 {
 
-constexpr std::string_view kEventEnd = "}\n\n";
 constexpr std::string_view kOpenDelta = "{\"index\":0,\"delta\":{";
 // What follows the text of nearly every piece.
 constexpr std::string_view kCloseCommon =
     "\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 
-void append_int(std::string &out, int64_t value)
-{
-    append_u64(out, value < 0 ? 0 : static_cast<uint64_t>(value));
-}
-
-const char *finish_reason(const ChatLine &line, bool called_tools)
+const char *finish_reason(const OllamaLine &line, bool called_tools)
 {
     if (line.done_reason == "length") {
         return "length";
     }
     const bool stopped = line.done_reason.empty() || line.done_reason == "stop";
     return stopped && called_tools ? "tool_calls" : "stop";
-}
-
-void append_usage(const ChatLine &line, std::string &out)
-{
-    out += ",\"usage\":{\"prompt_tokens\":";
-    append_int(out, line.prompt_tokens);
-    out += ",\"completion_tokens\":";
-    append_int(out, line.completion_tokens);
-    out += ",\"total_tokens\":";
-    append_int(out, line.prompt_tokens + line.completion_tokens);
-    if (line.cached_tokens >= 0) {
-        out += ",\"prompt_tokens_details\":{\"cached_tokens\":";
-        append_int(out, line.cached_tokens);
-        out += '}';
-    }
-    out += '}';
 }
 
 void set_if_absent(json_t *object, const char *key, json_t *owned)
@@ -87,34 +65,24 @@ void append_logprobs(const json_t *logprobs, std::string &out)
 
 } // namespace
 
-void ChatWriter::begin(std::string_view model, ReasoningField field,
-                       bool stream)
+void ChatWriter::begin(const ClientRequest &request, Wishes &wishes)
 {
-    json::append_string(model_, model);
-    field_ = field;
-    stream_ = stream;
-    id_ = "chatcmpl-";
-    append_random_hex(id_, 24);
+    frame_.begin(request, wishes, "chatcmpl-",
+                 wishes.stream ? "chat.completion.chunk" : "chat.completion");
+    field_ = request.config.reasoning_field;
 }
 
 void ChatWriter::set_created(int64_t created_s)
 {
-    head_ = stream_ ? "data: {\"id\":\"" : "{\"id\":\"";
-    head_ += id_;
-    head_ += stream_ ? "\",\"object\":\"chat.completion.chunk\",\"created\":"
-                     : "\",\"object\":\"chat.completion\",\"created\":";
-    append_int(head_, created_s);
-    head_ += ",\"model\":";
-    head_ += model_;
-    head_ += ",\"system_fingerprint\":\"fp_ollama\",\"choices\":[";
-    common_head_ = head_;
+    frame_.set_created(created_s);
+    common_head_ = frame_.head();
     common_head_ += kOpenDelta;
     common_head_ += "\"content\":\"";
 }
 
 void ChatWriter::open_delta(std::string &out)
 {
-    out += head_;
+    out += frame_.head();
     out += kOpenDelta;
     if (first_) {
         out += "\"role\":\"assistant\",";
@@ -135,14 +103,13 @@ void ChatWriter::close_delta(const json_t *logprobs, const char *finish_reason,
         out += finish_reason;
         out += '"';
     }
-    out += "}]";
-    out += kEventEnd;
-    events_++;
+    out += '}';
+    frame_.end_event(out);
 }
 
-void ChatWriter::common_chunk(std::string_view content, std::string &out)
+void ChatWriter::common_chunk(std::string_view text, std::string &out)
 {
-    if (content.empty() && !first_) {
+    if (text.empty() && !first_) {
         return;
     }
     if (first_) {
@@ -151,9 +118,9 @@ void ChatWriter::common_chunk(std::string_view content, std::string &out)
     } else {
         out += common_head_;
     }
-    out.append(content);
+    out.append(text);
     out += kCloseCommon;
-    events_++;
+    frame_.count_event();
 }
 
 void ChatWriter::reasoning(std::string_view text, std::string &out) const
@@ -171,7 +138,7 @@ void ChatWriter::reasoning(std::string_view text, std::string &out) const
     }
 }
 
-void ChatWriter::tool_calls(const ChatLine &line, bool numbered,
+void ChatWriter::tool_calls(const OllamaLine &line, bool numbered,
                             std::string &out)
 {
     const json_t *calls = line.tool_calls;
@@ -205,10 +172,10 @@ void ChatWriter::tool_calls(const ChatLine &line, bool numbered,
     out += ']';
 }
 
-void ChatWriter::chunks(const ChatLine &line, std::string &out)
+void ChatWriter::chunks(const OllamaLine &line, std::string &out)
 {
     const bool has_reasoning = !line.thinking.empty();
-    const bool has_rest = !line.content.empty() || line.tool_calls != nullptr;
+    const bool has_rest = !line.text.empty() || line.tool_calls != nullptr;
     if (!first_ && !has_reasoning && !has_rest && line.logprobs == nullptr) {
         return;
     }
@@ -228,7 +195,7 @@ void ChatWriter::chunks(const ChatLine &line, std::string &out)
     }
     open_delta(out);
     out += "\"content\":";
-    json::append_string(out, line.content);
+    json::append_string(out, line.text);
     if (line.tool_calls != nullptr) {
         out += ',';
         tool_calls(line, true, out);
@@ -236,25 +203,19 @@ void ChatWriter::chunks(const ChatLine &line, std::string &out)
     close_delta(logprobs, nullptr, out);
 }
 
-void ChatWriter::end(const ChatLine &line, bool include_usage, std::string &out)
+void ChatWriter::end(const OllamaLine &line, std::string &out)
 {
+    chunks(line, out);
     open_delta(out);
     close_delta(nullptr, finish_reason(line, tool_count_ > 0), out);
-    if (include_usage) {
-        out += head_;
-        out += ']';
-        append_usage(line, out);
-        out += kEventEnd;
-        events_++;
-    }
-    out += "data: [DONE]\n\n";
+    frame_.end_stream(line, out);
 }
 
-void ChatWriter::completion(const ChatLine &line, std::string &out)
+void ChatWriter::whole(const OllamaLine &line, std::string &out)
 {
-    out += head_;
+    out += frame_.head();
     out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":";
-    json::append_string(out, line.content);
+    json::append_string(out, line.text);
     if (!line.thinking.empty()) {
         out += ',';
         reasoning(line.thinking, out);
@@ -267,9 +228,8 @@ void ChatWriter::completion(const ChatLine &line, std::string &out)
     append_logprobs(line.logprobs, out);
     out += ",\"finish_reason\":\"";
     out += finish_reason(line, line.tool_calls != nullptr);
-    out += "\"}]";
-    append_usage(line, out);
-    out += '}';
+    out += "\"}";
+    AnswerFrame::end_whole(line, out);
 }
 
 } // namespace llmproxy

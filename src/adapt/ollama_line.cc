@@ -173,7 +173,7 @@ std::string quote_wide_integers(std::string_view text, const std::string &mark)
     return out;
 }
 
-bool parse_line(std::string_view text, ChatLine &out, Error &why)
+bool parse_line(std::string_view text, OllamaLine &out, Error &why)
 {
     constexpr size_t mark_digits = 24;
     if (json::parse_lenient(text, out.root, why)) {
@@ -187,6 +187,21 @@ bool parse_line(std::string_view text, ChatLine &out, Error &why)
     return json::parse_lenient(quoted, out.root, why);
 }
 
+// What stands around the text of a common line.
+struct Shape {
+    std::string_view before;
+    std::string_view after;
+};
+
+const Shape &shape_of(LineKind kind)
+{
+    static constexpr Shape chat = {
+        ",\"message\":{\"role\":\"assistant\",\"content\":\"",
+        "},\"done\":false}"};
+    static constexpr Shape generate = {",\"response\":\"", ",\"done\":false}"};
+    return kind == LineKind::Chat ? chat : generate;
+}
+
 bool take(std::string_view &text, std::string_view what)
 {
     if (!starts_with(text, what)) {
@@ -198,17 +213,17 @@ bool take(std::string_view &text, std::string_view what)
 
 } // namespace
 
-bool read_common_line(std::string_view line, CommonLine &out)
+bool read_common_line(std::string_view line, LineKind kind, CommonLine &out)
 {
+    const Shape &shape = shape_of(kind);
     std::string_view model;
     return take(line, "{\"model\":\"") && take_string(line, model) &&
            take(line, ",\"created_at\":\"") &&
-           take_string(line, out.created_at) &&
-           take(line, ",\"message\":{\"role\":\"assistant\",\"content\":\"") &&
-           take_string(line, out.content) && line == "},\"done\":false}";
+           take_string(line, out.created_at) && take(line, shape.before) &&
+           take_string(line, out.text) && line == shape.after;
 }
 
-std::string dump_exactly(const ChatLine &line, const json_t *value)
+std::string dump_exactly(const OllamaLine &line, const json_t *value)
 {
     std::string text = json::dump(value);
     if (line.wide_mark.empty()) {
@@ -229,7 +244,8 @@ std::string dump_exactly(const ChatLine &line, const json_t *value)
     return out;
 }
 
-bool read_chat_line(std::string_view text, ChatLine &out, ApiError &err)
+bool read_line(std::string_view text, LineKind kind, OllamaLine &out,
+               ApiError &err)
 {
     Error why;
     if (!parse_line(text, out, why)) {
@@ -249,15 +265,19 @@ bool read_chat_line(std::string_view text, ChatLine &out, ApiError &err)
                                   : dump_exactly(out, root));
         return false;
     }
-    json_t *message = json::get(root, "message");
+    // /api/generate holds beside `done` what a chat holds in its message.
+    const bool chat = kind == LineKind::Chat;
+    json_t *message = chat ? json::get(root, "message") : root;
+    const json_t *said = json::get(message, chat ? "content" : "response");
     const json_t *done = json::get(root, "done");
-    if (!json_is_object(message) && done == nullptr) {
+    const bool answers = chat ? json_is_object(message) : said != nullptr;
+    if (!answers && done == nullptr) {
         // Ollama 0.11.3 says {"error parsing tool call": "..."}.
         return refuse(err, ApiErrorKind::BackendError,
                       std::string(text.substr(0, kMaxQuoted)));
     }
     out.created_at = json::string_of(json::get(root, "created_at"));
-    out.content = json::string_of(json::get(message, "content"));
+    out.text = json::string_of(said);
     out.thinking = json::string_of(json::get(message, "thinking"));
     out.tool_calls = filled_array(message, "tool_calls");
     out.logprobs = filled_array(root, "logprobs");

@@ -11,11 +11,14 @@
 namespace llmproxy
 {
 
-// One object of /api/chat's answer. The views live as long as `root`.
-struct ChatLine {
+// Whose answer a line belongs to: they hold their text in different places.
+enum class LineKind { Chat, Generate };
+
+// One object of an answer. The views live as long as `root`.
+struct OllamaLine {
     json::Ptr root;
     std::string_view created_at;
-    std::string_view content;
+    std::string_view text;
     std::string_view thinking;
     json_t *tool_calls = nullptr; // an array that is not empty, or nullptr
     json_t *logprobs = nullptr;   // the same
@@ -30,22 +33,23 @@ struct ChatLine {
 };
 
 // As json::dump; integers beyond 64 bits come out as they came in.
-std::string dump_exactly(const ChatLine &line, const json_t *value);
+std::string dump_exactly(const OllamaLine &line, const json_t *value);
 
 // False if the line ends the exchange: no JSON, an error, or no answer at all.
-[[nodiscard]] bool read_chat_line(std::string_view text, ChatLine &out,
-                                  ApiError &err);
+[[nodiscard]] bool read_line(std::string_view text, LineKind kind,
+                             OllamaLine &out, ApiError &err);
 
 // The line that makes up nearly all of a stream, found without a tree:
-// {"model":M,"created_at":T,"message":{"role":"assistant","content":C},
-// "done":false}. The views are of the line itself.
+// {"model":M,"created_at":T,"message":{"role":"assistant","content":X},
+// "done":false} of a chat, {"model":M,"created_at":T,"response":X,
+// "done":false} of /api/generate. The views are of the line itself.
 struct CommonLine {
     std::string_view created_at;
-    std::string_view content; // still escaped, as it stands between its quotes
+    std::string_view text; // still escaped, as it stands between its quotes
 };
 
 // False for any other line, and for one that jansson might not accept.
-bool read_common_line(std::string_view line, CommonLine &out);
+bool read_common_line(std::string_view line, LineKind kind, CommonLine &out);
 
 } // namespace llmproxy
 

@@ -1,14 +1,16 @@
-// Tools of a chat request, and what the handlers of its members share.
+// Tools of a chat request.
+
+#include "ollama_tools.h"
 
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 
-#include <utility>
+#include <string>
+#include <string_view>
 
 #include <jansson.h>
 
 #include "head.h"
-#include "ollama_translation.h"
 
 namespace llmproxy
 {
@@ -37,26 +39,6 @@ bool offer_one_tool(Translation &t, std::string_view wanted)
 }
 
 } // namespace
-
-bool wrong_type(Translation &t, const std::string &name, const char *wanted)
-{
-    return refuse(t.err, ApiErrorKind::InvalidType,
-                  "'" + name + "' must be " + wanted + ".", name);
-}
-
-bool unsupported(Translation &t, const std::string &name, std::string message)
-{
-    return refuse(t.err, ApiErrorKind::UnsupportedParameter, std::move(message),
-                  name);
-}
-
-void set_first(Translation &t, const char *name, json_t *owned)
-{
-    const json::Ptr value(owned);
-    if (json_object_get(t.out, name) == nullptr) {
-        json_object_set(t.out, name, value.get());
-    }
-}
 
 bool on_tools(Translation &t, const char *name, json_t *value)
 {

@@ -1,0 +1,303 @@
+// Speaks to those of Ollama's endpoints that generate: the request translated,
+// the answer's lines turned into the events or the object that OpenAI's clients
+// expect. What is special to one endpoint is in its NativeEndpoint and in its
+// writer. An answer counts as whole only where Ollama said that it is done; an
+// end without that is how it reports that its runner failed.
+
+#include "ollama_generation.h"
+
+#include "llm_proxy/http/ndjson.h"
+
+#include <utility>
+
+#include "backend_error.h"
+#include "head.h"
+#include "held_text.h"
+#include "ollama_line.h"
+#include "skeleton.h"
+#include "timestamp.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+class OllamaGeneration final : public Adapter
+{
+public:
+    OllamaGeneration(const NativeEndpoint &endpoint,
+                     std::unique_ptr<AnswerWriter> writer)
+        : endpoint_(endpoint), writer_(std::move(writer))
+    {
+    }
+    bool starts_long(const ClientRequest &request) const override;
+    bool start(const ClientRequest &request, UpstreamRequest &out,
+               ApiError &err) override;
+    AdaptStatus reply_head(const ReplyHead &head) override;
+    AdaptStatus reply_data(std::string_view in, std::string &out) override;
+    AdaptStatus reply_end(std::string &out) override;
+    AdaptStatus reply_long(std::string &out) override;
+    const AnswerShape &shape() const override { return shape_; }
+    const ApiError &error() const override { return error_; }
+    bool streaming() const override { return wishes_.stream; }
+    // Whole events only.
+    bool at_event_end() const override { return true; }
+    void append_error(const ApiError &error, std::string &out) override;
+    Usage usage() const override { return usage_; }
+    uint64_t pieces() const override { return writer_->events(); }
+
+private:
+    enum class State { Refusal, Whole, Lines };
+
+    AdaptStatus fail(ApiErrorKind kind, const char *message);
+    AdaptStatus fail_unfinished();
+    AdaptStatus fail_as_said();
+    AdaptStatus finish_refusal();
+    AdaptStatus finish_whole(std::string &out);
+    AdaptStatus on_line(std::string_view text, std::string &out);
+    AdaptStatus on_other_line(std::string_view text, std::string &out);
+    void begin_answer(std::string_view created_at);
+
+    const NativeEndpoint &endpoint_;
+    std::unique_ptr<AnswerWriter> writer_;
+    State state_ = State::Refusal;
+    Wishes wishes_;
+    LineSplitter splitter_{kMaxLine};
+    // A refusal's text, an answer that is not streamed, or a long line.
+    HeldText held_;
+    std::string rest_; // came behind the long line
+    AnswerShape shape_;
+    ApiError error_;
+    Usage usage_;
+    std::string backend_;
+    int64_t now_s_ = 0;
+    int status_ = 0;
+    int retry_after_s_ = 0;
+    bool answering_ = false; // the first line was read
+};
+
+bool OllamaGeneration::starts_long(const ClientRequest &request) const
+{
+    return skeleton_size(request.body, request.facts) > kLongWork;
+}
+
+bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
+                             ApiError &err)
+{
+    if (!translate_request(endpoint_, request, out, wishes_, err)) {
+        return false;
+    }
+    out.headers = request_headers(
+        request, wishes_.stream ? "application/x-ndjson" : "application/json");
+    backend_ = request.backend.name;
+    now_s_ = request.now_s;
+    writer_->begin(request, wishes_);
+    shape_.sse = wishes_.stream;
+    shape_.content_type = wishes_.stream ? "text/event-stream; charset=utf-8"
+                                         : "application/json";
+    if (!wishes_.dropped.empty()) {
+        (void)shape_.extra.add("X-Proxy-Dropped-Params", wishes_.dropped);
+    }
+    return true;
+}
+
+AdaptStatus OllamaGeneration::fail(ApiErrorKind kind, const char *message)
+{
+    (void)refuse(error_, kind, message);
+    return AdaptStatus::Failed;
+}
+
+AdaptStatus OllamaGeneration::fail_unfinished()
+{
+    (void)fail(ApiErrorKind::BackendError,
+               "the backend ended its answer without finishing it");
+    // It would end in the same way again.
+    error_.no_retry = true;
+    return AdaptStatus::Failed;
+}
+
+// `error_` holds what the backend said.
+AdaptStatus OllamaGeneration::fail_as_said()
+{
+    if (error_.kind == ApiErrorKind::ContextLengthExceeded) {
+        error_.param = endpoint_.subject;
+    }
+    return AdaptStatus::Failed;
+}
+
+AdaptStatus OllamaGeneration::reply_head(const ReplyHead &head)
+{
+    status_ = head.status;
+    retry_after_s_ = reply_retry_after(head);
+    if (head.status >= 400 && head.status <= 599) {
+        state_ = State::Refusal;
+        return AdaptStatus::More;
+    }
+    const char *why = unusable_reply(head);
+    if (why != nullptr) {
+        return fail(ApiErrorKind::BackendBadResponse, why);
+    }
+    // Ollama answers one object as application/json even in a stream.
+    if (!has_media_type(head, "application/x-ndjson") &&
+        !has_media_type(head, "application/json")) {
+        return fail(ApiErrorKind::BackendBadResponse,
+                    "The backend's answer is not JSON; check its base URL.");
+    }
+    state_ = wishes_.stream ? State::Lines : State::Whole;
+    return AdaptStatus::More;
+}
+
+AdaptStatus OllamaGeneration::reply_data(std::string_view in, std::string &out)
+{
+    if (state_ == State::Refusal) {
+        held_.append(in.substr(0, kMaxErrorBody - held_.size()));
+        return held_.size() < kMaxErrorBody ? AdaptStatus::More
+                                            : AdaptStatus::Long;
+    }
+    if (state_ == State::Whole) {
+        if (in.size() > kMaxReply - held_.size()) {
+            return fail(ApiErrorKind::BackendBadResponse,
+                        "The backend's answer is larger than 64 MiB.");
+        }
+        held_.append(in);
+        return AdaptStatus::More;
+    }
+    for (;;) {
+        std::string_view line;
+        switch (splitter_.next(in, line)) {
+        case LineSplitter::Result::NeedMore:
+            return AdaptStatus::More;
+        case LineSplitter::Result::TooLong:
+            return fail(ApiErrorKind::BackendBadResponse,
+                        "A line of the backend's answer is longer than "
+                        "8 MiB.");
+        case LineSplitter::Result::Line:
+            break;
+        }
+        const AdaptStatus status = on_line(line, out);
+        if (status == AdaptStatus::Long) {
+            rest_.assign(in);
+        }
+        if (status != AdaptStatus::More) {
+            return status;
+        }
+    }
+}
+
+AdaptStatus OllamaGeneration::reply_end(std::string &out)
+{
+    if (state_ != State::Lines) {
+        return held_.size() > kLongWork ? AdaptStatus::Long : reply_long(out);
+    }
+    std::string_view line;
+    if (splitter_.last(line) == LineSplitter::Result::Line) {
+        const AdaptStatus status = on_line(line, out);
+        if (status != AdaptStatus::More) {
+            return status;
+        }
+    }
+    return fail_unfinished();
+}
+
+AdaptStatus OllamaGeneration::reply_long(std::string &out)
+{
+    if (state_ == State::Refusal) {
+        return finish_refusal();
+    }
+    if (state_ == State::Whole) {
+        return finish_whole(out);
+    }
+    const AdaptStatus status = on_other_line(held_.take(), out);
+    if (status != AdaptStatus::More) {
+        return status;
+    }
+    const std::string rest = std::move(rest_);
+    rest_.clear();
+    return reply_data(rest, out);
+}
+
+AdaptStatus OllamaGeneration::finish_refusal()
+{
+    const std::string text = held_.take();
+    error_ = map_ollama_error({status_, retry_after_s_, text, backend_});
+    return fail_as_said();
+}
+
+AdaptStatus OllamaGeneration::finish_whole(std::string &out)
+{
+    OllamaLine line;
+    const std::string text = held_.take();
+    if (text.empty()) {
+        return fail_unfinished();
+    }
+    if (!read_line(text, endpoint_.lines, line, error_)) {
+        return fail_as_said();
+    }
+    if (!line.done) {
+        return fail_unfinished();
+    }
+    usage_ = {line.prompt_tokens, line.completion_tokens};
+    begin_answer(line.created_at);
+    const size_t before = out.size();
+    writer_->whole(line, out);
+    shape_.length = out.size() - before;
+    return AdaptStatus::Done;
+}
+
+void OllamaGeneration::begin_answer(std::string_view created_at)
+{
+    if (!answering_) {
+        answering_ = true;
+        writer_->set_created(unix_seconds(created_at, now_s_));
+    }
+}
+
+AdaptStatus OllamaGeneration::on_line(std::string_view text, std::string &out)
+{
+    CommonLine common;
+    if (read_common_line(text, endpoint_.lines, common)) {
+        begin_answer(common.created_at);
+        writer_->common_chunk(common.text, out);
+        return AdaptStatus::More;
+    }
+    if (text.size() > kLongWork) {
+        held_.append(text);
+        return AdaptStatus::Long;
+    }
+    return on_other_line(text, out);
+}
+
+AdaptStatus OllamaGeneration::on_other_line(std::string_view text,
+                                            std::string &out)
+{
+    OllamaLine line;
+    if (!read_line(text, endpoint_.lines, line, error_)) {
+        return fail_as_said();
+    }
+    begin_answer(line.created_at);
+    if (!line.done) {
+        writer_->chunks(line, out);
+        return AdaptStatus::More;
+    }
+    usage_ = {line.prompt_tokens, line.completion_tokens};
+    writer_->end(line, out);
+    return AdaptStatus::Done;
+}
+
+void OllamaGeneration::append_error(const ApiError &error, std::string &out)
+{
+    if (wishes_.stream) {
+        out += api_error_event(error);
+    }
+}
+
+} // namespace
+
+std::unique_ptr<Adapter> make_generation(const NativeEndpoint &endpoint,
+                                         std::unique_ptr<AnswerWriter> writer)
+{
+    return std::make_unique<OllamaGeneration>(endpoint, std::move(writer));
+}
+
+} // namespace llmproxy
