@@ -3,12 +3,9 @@
 // recorded answers of a real Ollama, and what a broken backend may send.
 
 #include "llm_proxy/adapt/adapter.h"
-#include "llm_proxy/base/ids.h"
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
-#include "llm_proxy/json/writer.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -16,280 +13,26 @@
 #include <string_view>
 #include <vector>
 
-#include <dirent.h>
-
 #include <jansson.h>
 
 #include "cmocka.hpp"
+#include "ollama_talk.h"
 
 using namespace llmproxy;
-
-#include "feed.h"
 
 namespace
 {
 
-constexpr size_t kWhole = SIZE_MAX;
-constexpr int64_t kNow = 1790000000;
+constexpr Maker kMake = make_ollama_chat;
 
-std::string read_file(const std::string &name)
-{
-    const std::string path = std::string(TEST_DATA "/ollama/") + name;
-    FILE *file = fopen(path.c_str(), "rb");
-    assert_non_null(file);
-    std::string out;
-    char buffer[4096];
-    size_t got = 0;
-    while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) {
-        out.append(buffer, got);
-    }
-    (void)fclose(file);
-    return out;
-}
-
-json::Ptr parse(std::string_view text)
-{
-    json::Ptr out;
-    Error err;
-    if (!json::parse(text, out, err)) {
-        print_error("%s: %.*s\n", err.message.c_str(),
-                    static_cast<int>(text.size()), text.data());
-    }
-    assert_non_null(out.get());
-    return out;
-}
-
-// A client's request and what the proxy knows about it.
-struct Client {
-    explicit Client(std::string text) : body(std::move(text))
-    {
-        config.backends[0].name = "ollama";
-        assert_true(scanner.feed(body));
-        assert_true(scanner.finish());
-        const std::string_view sent = scanner.facts().model_text;
-        assert_true(starts_with(sent, "ollama:"));
-        model = std::string(sent.substr(7));
-    }
-    ClientRequest request(const std::vector<Field> &fields)
-    {
-        return {body,
-                scanner.facts(),
-                scanner.facts().model_text,
-                model,
-                7,
-                "req-1",
-                fields,
-                config,
-                config.backends[0],
-                kNow};
-    }
-    bool start(Adapter &adapter, ApiError &err)
-    {
-        const std::vector<Field> fields;
-        return adapter.start(request(fields), upstream, err);
-    }
-    std::string upstream_body() const
-    {
-        std::string out;
-        for (const std::string_view piece : upstream.body) {
-            out.append(piece);
-        }
-        return out;
-    }
-
-    std::string body;
-    json::BodyScanner scanner;
-    std::string model;
-    Config config;
-    UpstreamRequest upstream;
-};
-
-// What Ollama answers.
-struct Reply {
-    int status = 200;
-    std::string content_type = "application/x-ndjson";
-    std::string body;
-};
-
-// What the client saw of one chat.
-struct Seen {
-    bool refused = false; // before anything was sent
-    bool begun = false;   // a head with 200 went out
-    AdaptStatus status = AdaptStatus::More;
-    size_t put_off = 0; // steps for the helper
-    ApiError error;
-    std::string body; // an error event included
-    AnswerShape shape;
-    Usage usage;
-};
-
-// Cuts the reply at `cut`, or into single bytes where `cut` is 0.
 Seen talk(Client &client, const Reply &reply, size_t cut)
 {
-    Seen seen;
-    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
-    if (!client.start(*adapter, seen.error)) {
-        seen.refused = true;
-        return seen;
-    }
-    ReplyHead head;
-    head.status = reply.status;
-    head.fields.push_back({"Content-Type", reply.content_type});
-    seen.status = feed(*adapter, head, reply.body, cut == 0 ? 1 : cut,
-                       cut == 0 ? 1 : kWhole, seen.body, &seen.put_off);
-    assert_int_not_equal(static_cast<int>(seen.status),
-                         static_cast<int>(AdaptStatus::More));
-    seen.begun = !seen.body.empty() || seen.status == AdaptStatus::Done;
-    seen.error = adapter->error();
-    if (seen.status == AdaptStatus::Failed && seen.begun) {
-        assert_true(adapter->streaming());
-        adapter->append_error(adapter->error(), seen.body);
-    }
-    seen.shape = adapter->shape();
-    seen.usage = adapter->usage();
-    return seen;
-}
-
-bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-// Ids that we made up become ID: they are random.
-std::string without_ids(std::string_view text)
-{
-    std::string out;
-    while (!text.empty()) {
-        for (const std::string_view prefix : {"chatcmpl-", "call_"}) {
-            size_t digits = 0;
-            while (starts_with(text, prefix) && digits < 24 &&
-                   prefix.size() + digits < text.size() &&
-                   is_hex(text[prefix.size() + digits])) {
-                digits++;
-            }
-            if (digits == 24) {
-                out.append(prefix).append("ID");
-                text.remove_prefix(prefix.size() + digits);
-            }
-        }
-        if (!text.empty()) {
-            out += text[0];
-            text.remove_prefix(1);
-        }
-    }
-    return out;
-}
-
-// The events of a stream as a JSON array; [DONE] as a string.
-json::Ptr read_events(const std::string &text)
-{
-    json::Ptr out(json_array());
-    std::string_view rest = text;
-    while (!rest.empty()) {
-        const size_t end = rest.find("\n\n");
-        assert_true(end != std::string_view::npos);
-        const std::string_view event = rest.substr(0, end);
-        assert_true(starts_with(event, "data: "));
-        assert_true(event.find('\n') == std::string_view::npos);
-        const std::string_view data = event.substr(6);
-        json_array_append_new(out.get(), data == "[DONE]"
-                                             ? json_string("[DONE]")
-                                             : parse(data).release());
-        rest.remove_prefix(end + 2);
-    }
-    return out;
-}
-
-void assert_json(const json_t *seen, const json_t *wanted, const char *about)
-{
-    if (json_equal(seen, wanted) == 0) {
-        print_error("%s\n seen   %s\n wanted %s\n", about,
-                    json::dump(seen).c_str(), json::dump(wanted).c_str());
-        fail();
-    }
-}
-
-void check_answer(const Seen &seen, const json_t *wanted, const char *about)
-{
-    int64_t number = 0;
-    bool no_retry = false;
-    assert_true(json::get_int(wanted, "status", number));
-    json::get_bool(wanted, "no_retry", no_retry);
-    const json_t *error = json::get(wanted, "error");
-    if (error != nullptr) {
-        assert_false(seen.begun);
-        assert_int_equal(api_error_status(seen.error), number);
-        assert_json(parse(api_error_body(seen.error)).get(), error, about);
-        if (json::get_int(wanted, "retry_after", number)) {
-            assert_int_equal(api_error_retry_after(seen.error), number);
-        }
-        return;
-    }
-    assert_true(seen.begun);
-    assert_int_equal(seen.shape.status, number);
-    const std::string body = without_ids(seen.body);
-    const json_t *object = json::get(wanted, "json");
-    assert_int_equal(seen.shape.sse, object == nullptr);
-    if (object != nullptr) {
-        assert_int_equal(seen.shape.length.value_or(0), seen.body.size());
-        assert_json(parse(body).get(), object, about);
-        return;
-    }
-    if (seen.status == AdaptStatus::Failed) {
-        assert_int_equal(seen.error.no_retry, no_retry);
-    }
-    assert_json(read_events(body).get(), json::get(wanted, "events"), about);
-}
-
-void run_example(const std::string &name)
-{
-    const json::Ptr example = parse(read_file(name));
-    const char *about = json_string_value(json::get(example.get(), "about"));
-    Client client(json::dump(json::get(example.get(), "request")));
-    const json_t *upstream = json::get(example.get(), "upstream");
-    const json_t *answer = json::get(example.get(), "client");
-    Reply reply;
-    int64_t status = 0;
-    json::get_int(example.get(), "status", status);
-    reply.status = static_cast<int>(status);
-    reply.content_type =
-        json::string_of(json::get(example.get(), "content_type"));
-    reply.body = json::string_of(json::get(example.get(), "reply"));
-
-    const Seen whole = talk(client, reply, kWhole);
-    assert_int_equal(whole.refused, upstream == nullptr);
-    check_answer(whole, answer, about);
-    if (upstream == nullptr) {
-        return;
-    }
-    assert_string_equal(client.upstream.path.c_str(), "/api/chat");
-    assert_json(parse(client.upstream_body()).get(), upstream, about);
-    std::string dropped(json::string_of(json::get(example.get(), "dropped")));
-    if (!dropped.empty()) {
-        dropped = "X-Proxy-Dropped-Params: " + dropped + "\r\n";
-    }
-    assert_string_equal(whole.shape.extra.text().c_str(), dropped.c_str());
-    for (size_t cut = 0; cut < reply.body.size(); cut++) {
-        Client again(json::dump(json::get(example.get(), "request")));
-        check_answer(talk(again, reply, cut), answer, about);
-    }
+    return talk(kMake, client, reply, cut);
 }
 
 void examples_translate_at_every_cut(void **)
 {
-    DIR *folder = opendir(TEST_DATA "/ollama");
-    assert_non_null(folder);
-    size_t count = 0;
-    const struct dirent *entry = nullptr;
-    while ((entry = readdir(folder)) != nullptr) {
-        const std::string name = entry->d_name;
-        if (ends_with(name, ".json")) {
-            run_example(name);
-            count++;
-        }
-    }
-    closedir(folder);
-    assert_true(count >= 19);
+    assert_true(run_examples(kMake, "ollama", "/api/chat") >= 19);
 }
 
 const char kHi[] = R"("messages":[{"role":"user","content":"hi"}])";
@@ -464,7 +207,7 @@ void members_become_ollamas(void **)
     for (const auto &row : cases) {
         Client client(request_with(row.members));
         ApiError err;
-        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        const std::unique_ptr<Adapter> adapter = kMake();
         assert_true(client.start(*adapter, err));
         const std::string wanted =
             std::string(R"({"model":"m","stream":false,"truncate":false,)") +
@@ -490,7 +233,7 @@ void truncate_follows_client_then_settings(void **)
         Client client(request_with(row.members));
         client.config.ollama_truncate = row.setting;
         ApiError err;
-        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        const std::unique_ptr<Adapter> adapter = kMake();
         assert_true(client.start(*adapter, err));
         const json::Ptr body = parse(client.upstream_body());
         const json::Ptr wanted = parse(row.wanted);
@@ -508,7 +251,7 @@ void dropped_members_are_listed(void **)
                           R"("bad name":1,"x\r\ny: z":1)";
     Client client(request_with(members));
     ApiError err;
-    std::unique_ptr<Adapter> adapter = make_ollama_chat();
+    std::unique_ptr<Adapter> adapter = kMake();
     assert_true(client.start(*adapter, err));
     assert_string_equal(adapter->shape().extra.text().c_str(),
                         "X-Proxy-Dropped-Params: tool_choice,verbosity\r\n");
@@ -523,7 +266,7 @@ void dropped_members_are_listed(void **)
         }
     }
     Client many(request_with(members));
-    adapter = make_ollama_chat();
+    adapter = kMake();
     assert_true(many.start(*adapter, err));
     assert_string_equal(adapter->shape().extra.text().c_str(),
                         (wanted + "...\r\n").c_str());
@@ -534,7 +277,7 @@ void token_of_the_backend_is_sent(void **)
     Client client(request_with(R"("stream":true)"));
     client.config.backends[0].api_key = "key-of-ollama";
     ApiError err;
-    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+    const std::unique_ptr<Adapter> adapter = kMake();
     assert_true(client.start(*adapter, err));
     const std::vector<std::string> wanted = {
         "Content-Type: application/json", "Accept: application/x-ndjson",
@@ -543,22 +286,6 @@ void token_of_the_backend_is_sent(void **)
     // An early keep-alive needs to know this before Ollama has answered.
     assert_true(adapter->streaming());
     assert_true(adapter->shape().sse);
-}
-
-bool is_inside(std::string_view piece, const std::string &body)
-{
-    return piece.data() >= body.data() &&
-           piece.data() + piece.size() <= body.data() + body.size();
-}
-
-// Bytes of the upstream body that are the client's own, uncopied.
-size_t uncopied(const Client &client)
-{
-    size_t bytes = 0;
-    for (const std::string_view piece : client.upstream.body) {
-        bytes += is_inside(piece, client.body) ? piece.size() : 0;
-    }
-    return bytes;
 }
 
 void long_strings_are_neither_copied_nor_changed(void **)
@@ -575,7 +302,7 @@ void long_strings_are_neither_copied_nor_changed(void **)
         text + R"("},{"type":"text","text":"b"}]}])";
     Client client(R"({"model":"ollama:m",)" + messages + "}");
     ApiError err;
-    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+    const std::unique_ptr<Adapter> adapter = kMake();
     assert_true(client.start(*adapter, err));
     assert_true(uncopied(client) == 2 * text.size());
     const std::string wanted =
@@ -595,7 +322,7 @@ void long_images_are_neither_copied_nor_changed(void **)
                       R"("content":[{"type":"image_url","image_url":{"url":")" +
                       std::string(head) + data + R"("}}]}]})");
         ApiError err;
-        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        const std::unique_ptr<Adapter> adapter = kMake();
         assert_true(client.start(*adapter, err));
         assert_true(uncopied(client) == data.size());
         const std::string wanted =
@@ -620,7 +347,7 @@ void long_tool_arguments_become_an_object(void **)
                   R"("{\"a\":\")" +
                   text + R"(\"}"}}]}]})");
     ApiError err;
-    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+    const std::unique_ptr<Adapter> adapter = kMake();
     assert_true(client.start(*adapter, err));
     const std::string wanted =
         R"({"model":"m","stream":false,"truncate":false,"messages":[)"
@@ -826,7 +553,7 @@ void unusable_heads_fail(void **)
     for (const auto &row : cases) {
         Client client(request_with(""));
         ApiError err;
-        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        const std::unique_ptr<Adapter> adapter = kMake();
         assert_true(client.start(*adapter, err));
         ReplyHead head;
         head.status = row.status;
@@ -1162,7 +889,7 @@ void run_recording(const json_t *record)
 
 void recorded_answers_translate_at_every_cut(void **)
 {
-    const std::string text = read_file("recorded.jsonl");
+    const std::string text = read_file("ollama/recorded.jsonl");
     size_t count = 0;
     for (const std::string_view line : split_list(text, '\n')) {
         const json::Ptr record = parse(line);
@@ -1177,7 +904,7 @@ void recorded_answers_translate_at_every_cut(void **)
 
 void recorded_lines_pass_both_ways(void **)
 {
-    const std::string text = read_file("recorded.jsonl");
+    const std::string text = read_file("ollama/recorded.jsonl");
     const std::string_view before =
         R"("message":{"role":"assistant","content":")";
     const std::string_view after = "\"},\"done\":false}";
@@ -1238,7 +965,7 @@ void dense_requests_start_long(void **)
     for (const auto &row : cases) {
         Client client(request_with(row.members));
         const std::vector<Field> fields;
-        const std::unique_ptr<Adapter> adapter = make_ollama_chat();
+        const std::unique_ptr<Adapter> adapter = kMake();
         assert_int_equal(adapter->starts_long(client.request(fields)),
                          row.is_long);
     }
