@@ -315,7 +315,8 @@ ApiError map_ollama_error(const BackendRefusal &refusal)
 
 ApiError map_ollama_text(std::string_view text)
 {
-    return map_ollama(unwrap(text), 500);
+    const Said said = unwrap(text);
+    return map_ollama(said, is_context_error(said) ? 400 : 500);
 }
 
 } // namespace llmproxy

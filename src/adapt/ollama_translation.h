@@ -22,8 +22,6 @@ namespace llmproxy
 struct Wishes {
     bool stream = false;
     bool include_usage = false;
-    // The answer says where in its text each token begins.
-    bool text_offsets = false;
     // What the text of the answer begins with: the inside of a JSON string.
     std::string echo;
     // Names of members that were accepted but have no effect here, as

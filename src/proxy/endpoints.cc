@@ -19,7 +19,8 @@ constexpr EndMark kDone = EndMark::Done;
 const Endpoint kEndpoints[] = {
     {"/v1/chat/completions", "chat", kRelay, kDone, true, false,
      make_ollama_chat},
-    {"/v1/completions", "completions", kRelay, kDone, true, false, nullptr},
+    {"/v1/completions", "completions", kRelay, kDone, true, false,
+     make_ollama_completion},
     {"/v1/embeddings", "embeddings", kRelay, kNone, true, false, nullptr},
     {"/v1/models", "models", EndpointKind::Models, kNone, false, false,
      nullptr},

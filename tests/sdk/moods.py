@@ -122,6 +122,16 @@ class Ollama:
         return json.dumps({"error": message})
 
 
+class Generate(Ollama):
+    """The wire of /api/generate."""
+
+    def _object(self, text, **fields):
+        return json.dumps({
+            "model": self.body["model"], "created_at": "2026-11-24T10:00:00Z",
+            "response": text, **(fields or {"done": False})},
+            separators=(",", ":"))
+
+
 def usage():
     return {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": len(WORDS),
             "total_tokens": PROMPT_TOKENS + len(WORDS)}
@@ -145,8 +155,8 @@ class Completion(Vllm):
         return self.piece(TEXT, "stop")[len("data: "):]
 
 
-WIRES = {"/api/chat": Ollama, "/v1/chat/completions": Vllm,
-         "/v1/completions": Completion}
+WIRES = {"/api/chat": Ollama, "/api/generate": Generate,
+         "/v1/chat/completions": Vllm, "/v1/completions": Completion}
 
 
 class Moods(Backend):

@@ -334,12 +334,33 @@ def test_models(client):
         client.models.retrieve("vllm:unheard-of")
 
 
-def test_completions(client):
-    answer = client.completions.create(model="vllm:demo", prompt="Hello!")
+@BACKENDS
+def test_completions(client, backend):
+    ask = dict(model=f"{backend}:demo", prompt="Hello!")
+    answer = client.completions.create(**ask)
+    assert answer.object == "text_completion"
     assert answer.choices[0].text == TEXT
-    pieces = client.completions.create(model="vllm:demo", prompt="Hello!",
-                                       stream=True)
+    assert answer.choices[0].finish_reason == "stop"
+    pieces = list(client.completions.create(**ask, stream=True))
     assert "".join(piece.choices[0].text for piece in pieces) == TEXT
+    assert [piece.choices[0].finish_reason for piece in pieces
+            if piece.choices[0].finish_reason] == ["stop"]
+
+
+def test_completions_of_ollama(client):
+    ask = dict(model="ollama:demo", prompt=["Hello!"], echo=True)
+    answer = client.completions.create(**ask)
+    assert answer.choices[0].text == "Hello!" + TEXT
+    assert answer.usage.prompt_tokens == backend_moods.PROMPT_TOKENS
+    pieces = list(client.completions.create(
+        **ask, stream=True, stream_options={"include_usage": True}))
+    assert "".join(piece.choices[0].text
+                   for piece in pieces[:-1]) == "Hello!" + TEXT
+    assert pieces[-1].choices == []
+    assert pieces[-1].usage.completion_tokens == len(backend_moods.WORDS)
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="ollama:demo", prompt=[[1, 2]])
+    assert caught.value.param == "prompt"
 
 
 def test_embeddings(client, moods, own_model):

@@ -128,6 +128,8 @@ constexpr size_t kLongWork = size_t{16} << 10;
 std::unique_ptr<Adapter> make_passthrough(std::string_view path, EndMark mark);
 // POST /v1/chat/completions to Ollama's POST /api/chat.
 std::unique_ptr<Adapter> make_ollama_chat();
+// POST /v1/completions to Ollama's POST /api/generate.
+std::unique_ptr<Adapter> make_ollama_completion();
 
 } // namespace llmproxy
 

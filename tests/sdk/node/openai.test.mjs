@@ -232,8 +232,8 @@ test("models", async () => {
   assert.equal(model.id, "ollama:demo");
 });
 
-test("completions", async () => {
-  const ask = { model: "vllm:demo", prompt: "Hello!" };
+both("completions", async (backend) => {
+  const ask = { model: `${backend}:demo`, prompt: "Hello!" };
   const answer = await client().completions.create(ask);
   assert.equal(answer.choices[0].text, TEXT);
   let text = "";

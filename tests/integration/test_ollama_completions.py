@@ -1,0 +1,162 @@
+"""Text completions through Ollama's /api/generate, over sockets: the examples
+of tests/data/completions, whole and cut anywhere, and what a real Ollama said
+to such requests."""
+
+import json
+import pathlib
+import re
+
+import pytest
+from raw import Client, Closed, ask, request
+
+PATH = "/v1/completions"
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data/completions"
+EXAMPLES = {path.stem: json.loads(path.read_text())
+            for path in sorted(FOLDER.glob("*.json"))}
+RECORDED = [json.loads(line) for line in
+            (FOLDER / "recorded.jsonl").read_text().splitlines()]
+
+
+def completion(stream=False, **more):
+    return {"model": "ollama:m", "prompt": "hi", "stream": stream, **more}
+
+
+class Replay:
+    """An Ollama that answers with one reply, in pieces of `cut` bytes."""
+
+    def __init__(self, reply, cut):
+        self.reply = reply
+        self.cut = cut
+
+    def __call__(self, _request, peer):
+        body = self.reply["reply"].encode()
+        if self.reply["content_type"] != "application/x-ndjson":
+            peer.whole(body, self.reply["status"], self.reply["content_type"])
+            return
+        peer.ndjson_head()
+        for at in range(0, len(body), self.cut):
+            peer.chunk(body[at:at + self.cut])
+        peer.end()
+
+
+def talk(daemon, body):
+    with Client(daemon.port) as client:
+        client.send(request(PATH, body))
+        answer = client.head()
+        try:
+            client.rest(answer)
+        except Closed:
+            pass
+    answer.body = re.sub(rb"\bcmpl-[0-9a-f]{24}\b", b"cmpl-ID", answer.body)
+    return answer
+
+
+@pytest.mark.parametrize("cut", [1, 13, 100_000])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(proxy, name, cut):
+    example = EXAMPLES[name]
+    wanted = example["client"]
+    daemon, behind = proxy(Replay(example, cut))
+    answer = talk(daemon, example["request"])
+    assert answer.status == wanted["status"], answer.body
+    if "json" in wanted:
+        assert answer.json == wanted["json"]
+        assert answer.header("Content-Type") == "application/json"
+    elif "error" in wanted:
+        assert answer.json == wanted["error"]
+    else:
+        assert answer.events == wanted["events"]
+        # Whole exactly if it says so.
+        assert answer.complete == (wanted["events"][-1] == "[DONE]")
+    assert answer.header("X-Proxy-Dropped-Params") == example.get("dropped")
+    if "upstream" not in example:
+        assert behind.requests == []
+        return
+    got = behind.requests[0]
+    assert (got.method, got.path) == ("POST", "/api/generate")
+    assert got.json == example["upstream"]
+
+
+def test_both_forms_whatever_the_workers(proxy, workers):
+    daemon, _ = proxy(WORKERS=workers)
+    whole = talk(daemon, completion(echo=True))
+    assert whole.json["object"] == "text_completion"
+    events = talk(daemon, completion(True, echo=True)).events
+    assert events[-1] == "[DONE]"
+    text = "".join(event["choices"][0]["text"] for event in events[:-1])
+    assert text == whole.json["choices"][0]["text"]
+    assert text.startswith("hiThis is the scripted ollama backend")
+    lines = daemon.wait_access(2)
+    assert [line["status"] for line in lines] == ["200", "200"]
+
+
+@pytest.mark.parametrize("recorded", RECORDED,
+                         ids=lambda recorded: recorded["name"])
+def test_recorded_answers_end_as_they_did(proxy, recorded):
+    """What a real Ollama said is a success only where it said `done`."""
+    stream = recorded["request"]["body"].get("stream", True)
+    daemon, _ = proxy(Replay({
+        "reply": recorded["body"], "status": recorded["status"],
+        "content_type": recorded["headers"]["Content-Type"]}, 50))
+    answer = talk(daemon, completion(stream))
+    sent = recorded["body"].splitlines()
+    if recorded["status"] != 200 or not sent or '"done":true' not in sent[-1]:
+        assert answer.status >= 400 or not answer.complete
+        assert b"[DONE]" not in answer.body
+        assert b'{"error":{"message":' in answer.body
+        return
+    assert answer.status == 200 and answer.complete
+    objects = answer.events[:-1] if stream else [answer.json]
+    text = "".join(choice["text"] for each in objects
+                   for choice in each["choices"])
+    assert text == "".join(json.loads(line)["response"] for line in sent)
+    reasons = [each["choices"][0]["finish_reason"] for each in objects]
+    assert reasons[-1] and not any(reasons[:-1])
+    assert len({each["id"] for each in objects}) == 1
+
+
+@pytest.mark.parametrize("fields, param", [
+    ({"prompt": None}, "prompt"),
+    ({"prompt": ["a", "b"]}, "prompt"),
+    ({"prompt": [1, 2]}, "prompt"),
+    ({"n": 2}, "n"),
+    ({"best_of": 2}, "best_of"),
+    ({"logprobs": True}, "logprobs"),
+    ({"echo": True, "logprobs": 1}, "echo"),
+    ({"suffix": "x", "raw": True}, "suffix"),
+])
+def test_bad_fields_are_named_and_cost_nothing(proxy, fields, param):
+    daemon, behind = proxy(
+        tokens=[{"token": "demo-key-123", "label": "demo", "rpm": 5}])
+    answer = ask(daemon.port, PATH, {**completion(), **fields})
+    assert answer.status == 400
+    assert answer.error["param"] == param
+    assert answer.header("X-RateLimit-Remaining-Requests") == "5"
+    assert behind.requests == []
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_large_prompt_goes_out_and_comes_back(proxy, stream):
+    daemon, behind = proxy()
+    prompt = 'Say "\u00e9" \\ \n' * 300_000
+    answer = talk(daemon, completion(stream, prompt=prompt, echo=True))
+    assert behind.requests[0].json["prompt"] == prompt
+    objects = answer.events[:-1] if stream else [answer.json]
+    text = "".join(each["choices"][0]["text"] for each in objects)
+    assert text.startswith(prompt + "This is")
+
+
+def test_echo_outlives_an_early_keep_alive(proxy):
+    """The comment sends the answer's head, and with it goes the request."""
+    def slow(_request, peer):
+        peer.ndjson_head()
+        peer.pause(0.5)
+        peer.line({"response": "!", "done": True, "done_reason": "stop"})
+        peer.end()
+
+    daemon, _ = proxy(slow, SSE_KEEPALIVE="100ms")
+    prompt = "long " * 1000
+    answer = talk(daemon, completion(True, prompt=prompt, echo=True))
+    assert answer.body.startswith(b": keep-alive\n\n")
+    assert [event["choices"][0]["text"] for event in answer.events[:-1]] == [
+        prompt, "!"]

@@ -1,0 +1,620 @@
+// Runs completions through the adapter for Ollama: the examples of
+// tests/data/completions, the recorded answers of a real Ollama, and what only
+// completions have: prompts, echo, legacy log probabilities. What they share
+// with chats is tested there, in ollama_chat_test.cc.
+
+#include "llm_proxy/adapt/adapter.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/value.h"
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <jansson.h>
+
+#include "cmocka.hpp"
+#include "ollama_talk.h"
+
+using namespace llmproxy;
+
+namespace
+{
+
+constexpr Maker kMake = make_ollama_completion;
+
+Seen talk(Client &client, const Reply &reply, size_t cut)
+{
+    return talk(kMake, client, reply, cut);
+}
+
+void examples_translate_at_every_cut(void **)
+{
+    assert_true(run_examples(kMake, "completions", "/api/generate") >= 15);
+}
+
+std::string request_with(const std::string &members)
+{
+    return R"({"model":"ollama:m","prompt":"hi")" +
+           (members.empty() ? "" : "," + members) + "}";
+}
+
+void assert_refused(const std::string &request, const char *param,
+                    const char *code)
+{
+    Client client(request);
+    const Seen seen = talk(client, Reply(), kWhole);
+    if (!seen.refused || seen.error.param != param ||
+        std::string(api_error_code(seen.error)) != code) {
+        print_error("%s\n", request.c_str());
+    }
+    assert_true(seen.refused);
+    assert_int_equal(api_error_status(seen.error), 400);
+    assert_string_equal(seen.error.param.c_str(), param);
+    assert_string_equal(api_error_code(seen.error), code);
+}
+
+void bad_requests_name_the_member(void **)
+{
+    static const struct {
+        const char *members;
+        const char *param;
+        const char *code;
+    } cases[] = {
+        {R"("stream":1)", "stream", "invalid_type"},
+        {R"("stream_options":{"include_usage":1})",
+         "stream_options.include_usage", "invalid_type"},
+        {R"("max_tokens":0)", "max_tokens", "invalid_value"},
+        {R"("temperature":"0")", "temperature", "invalid_type"},
+        {R"("top_p":[])", "top_p", "invalid_type"},
+        {R"("seed":1.5)", "seed", "invalid_type"},
+        {R"("frequency_penalty":{})", "frequency_penalty", "invalid_type"},
+        {R"("presence_penalty":"1")", "presence_penalty", "invalid_type"},
+        {R"("stop":["a",5])", "stop", "invalid_type"},
+        {R"("suffix":5)", "suffix", "invalid_type"},
+        {R"("suffix":"x","raw":true)", "suffix", "invalid_value"},
+        {R"("echo":1)", "echo", "invalid_type"},
+        {R"("echo":true,"logprobs":0)", "echo", "unsupported_parameter"},
+        {R"("logprobs":true)", "logprobs", "invalid_type"},
+        {R"("logprobs":false)", "logprobs", "invalid_type"},
+        {R"("logprobs":1.5)", "logprobs", "invalid_type"},
+        {R"("logprobs":"1")", "logprobs", "invalid_type"},
+        {R"("logprobs":-1)", "logprobs", "invalid_value"},
+        {R"("logprobs":21)", "logprobs", "invalid_value"},
+        {R"("n":2)", "n", "unsupported_parameter"},
+        {R"("n":"1")", "n", "invalid_type"},
+        {R"("best_of":2)", "best_of", "unsupported_parameter"},
+        {R"("best_of":0)", "best_of", "unsupported_parameter"},
+        {R"("logit_bias":{"1":5})", "logit_bias", "unsupported_parameter"},
+        {R"("logit_bias":[])", "logit_bias", "invalid_type"},
+        {R"("raw":"yes")", "raw", "invalid_type"},
+        {R"("system":1)", "system", "invalid_type"},
+        {R"("template":{})", "template", "invalid_type"},
+        {R"("images":"AAAA")", "images", "invalid_type"},
+        {R"("images":["AAAA",1])", "images[1]", "invalid_type"},
+        {R"("format":"xml")", "format", "invalid_type"},
+        {R"("response_format":{"type":"xml"})", "response_format.type",
+         "invalid_value"},
+        {R"("think":"ultra")", "think", "invalid_value"},
+        {R"("options":{"num_gpu":1})", "options.num_gpu",
+         "unsupported_parameter"},
+        {R"("keep_alive":"300")", "keep_alive", "invalid_value"},
+        {R"("truncate":1)", "truncate", "invalid_type"},
+        {R"("shift":1)", "shift", "invalid_type"},
+    };
+    for (const auto &row : cases) {
+        assert_refused(request_with(row.members), row.param, row.code);
+    }
+}
+
+void bad_prompts_are_refused(void **)
+{
+    static const struct {
+        const char *prompt; // nullptr = no such member
+        const char *code;
+    } cases[] = {
+        {nullptr, "missing_required_parameter"},
+        {"null", "missing_required_parameter"},
+        {"5", "invalid_type"},
+        {"true", "invalid_type"},
+        {"{}", "invalid_type"},
+        {"[]", "invalid_type"},
+        {"[null]", "invalid_type"},
+        {R"(["a",5])", "invalid_type"},
+        {R"([5,"a"])", "invalid_type"},
+        {R"(["a","b"])", "unsupported_parameter"},
+        {"[5]", "unsupported_parameter"},
+        {"[1,2]", "unsupported_parameter"},
+        {"[[1,2],[3]]", "unsupported_parameter"},
+    };
+    for (const auto &row : cases) {
+        assert_refused(row.prompt == nullptr
+                           ? R"({"model":"ollama:m"})"
+                           : std::string(R"({"model":"ollama:m","prompt":)") +
+                                 row.prompt + "}",
+                       "prompt", row.code);
+    }
+}
+
+void members_become_ollamas(void **)
+{
+    static const struct {
+        const char *members;
+        const char *upstream; // beside model, prompt, stream and truncate
+    } cases[] = {
+        {"", ""},
+        {R"("temperature":null,"suffix":null,"echo":null,"best_of":1)", ""},
+        {R"("suffix":"","raw":true)", R"("raw":true)"},
+        {R"("suffix":"x","raw":false)", R"("raw":false,"suffix":"x")"},
+        {R"("logprobs":0)", R"("logprobs":true,"top_logprobs":0)"},
+        {R"("logprobs":20.0)", R"("logprobs":true,"top_logprobs":20)"},
+        {R"("echo":true,"logprobs":null)", ""},
+        {R"("response_format":{"type":"json_object"},"format":"json")",
+         R"("format":{"type":"object"})"},
+        {R"("reasoning_effort":"none")", R"("think":false)"},
+        {R"("max_tokens":3,"options":{"num_predict":9})",
+         R"("options":{"num_predict":3})"},
+    };
+    for (const auto &row : cases) {
+        Client client(request_with(row.members));
+        ApiError err;
+        const std::unique_ptr<Adapter> adapter = kMake();
+        assert_true(client.start(*adapter, err));
+        const std::string wanted =
+            std::string(R"({"model":"m","stream":false,"truncate":false,)") +
+            R"("prompt":"hi")" + (row.upstream[0] == '\0' ? "" : ",") +
+            row.upstream + "}";
+        assert_json(parse(client.upstream_body()).get(), parse(wanted).get(),
+                    row.members);
+    }
+}
+
+// Long enough to be left out of the tree.
+std::string long_text()
+{
+    std::string text;
+    for (int i = 0; i < 400; i++) {
+        text += R"(\u003cb\u003e \"q\" \\ \/ caf)"
+                "\xc3\xa9 ";
+    }
+    return text;
+}
+
+void long_strings_are_neither_copied_nor_changed(void **)
+{
+    const std::string text = long_text();
+    const std::string image(4000, 'A');
+    Client client(R"({"model":"ollama:m","prompt":[")" + text +
+                  R"("],"suffix":")" + text + R"(","images":[")" + image +
+                  R"("]})");
+    ApiError err;
+    const std::unique_ptr<Adapter> adapter = kMake();
+    assert_true(client.start(*adapter, err));
+    assert_true(uncopied(client) == 2 * text.size() + image.size());
+    const std::string wanted =
+        R"({"model":"m","stream":false,"truncate":false,"prompt":")" + text +
+        R"(","suffix":")" + text + R"(","images":[")" + image + R"("]})";
+    assert_json(parse(client.upstream_body()).get(), parse(wanted).get(),
+                "long");
+}
+
+std::string line_with(std::string_view text, const char *rest)
+{
+    return R"({"model":"m","created_at":"2026-09-01T08:31:00.1Z",)"
+           R"("response":")" +
+           std::string(text) + rest;
+}
+
+const char kMore[] = "\",\"done\":false}\n";
+const char kSlowMore[] = "\",\"done\":false }\n";
+const char kStop[] = "\",\"done\":true,\"done_reason\":\"stop\"}\n";
+
+Seen stream(const std::string &body, size_t cut, const char *members = "")
+{
+    Client client(request_with(std::string(R"("stream":true)") + members));
+    Reply reply;
+    reply.body = body;
+    return talk(client, reply, cut);
+}
+
+std::string text_of(const json_t *object)
+{
+    const json_t *choice = json_array_get(json::get(object, "choices"), 0);
+    return std::string(json::string_of(json::get(choice, "text")));
+}
+
+// The client's body is dropped as soon as the answer's head is out, which an
+// early keep-alive brings forward.
+void a_long_prompt_is_echoed_after_its_body_is_gone(void **)
+{
+    const std::string text = long_text();
+    const std::string wanted =
+        text_of(parse(R"({"choices":[{"text":")" + text + "b\"}]}").get());
+    for (const bool streams : {true, false}) {
+        Client client(R"({"model":"ollama:m","echo":true,"prompt":")" + text +
+                      (streams ? R"(","stream":true})" : "\"}"));
+        ApiError err;
+        const std::unique_ptr<Adapter> adapter = kMake();
+        assert_true(client.start(*adapter, err));
+        client.body.assign(client.body.size(), '#');
+        ReplyHead head;
+        head.status = 200;
+        head.fields.push_back({"Content-Type", "application/x-ndjson"});
+        std::string out;
+        const AdaptStatus status =
+            feed(*adapter, head, line_with("b", kStop), kWhole, kWhole, out);
+        assert_true(status == AdaptStatus::Done);
+        std::string seen;
+        if (streams) {
+            const json::Ptr events = read_events(out);
+            assert_int_equal(json_array_size(events.get()), 3);
+            assert_int_equal(adapter->pieces(), 2);
+            seen = text_of(json_array_get(events.get(), 0)) +
+                   text_of(json_array_get(events.get(), 1));
+        } else {
+            seen = text_of(parse(out).get());
+        }
+        assert_true(seen == wanted);
+    }
+}
+
+void an_error_before_any_output_keeps_its_status(void **)
+{
+    const std::string thinking =
+        R"({"created_at":"x","response":"","thinking":"t","done":false})"
+        "\n";
+    const std::string error = "{\"error\":\"out of memory\"}\n";
+    for (const std::string &before : {std::string(), thinking}) {
+        const Seen seen = stream(before + error, kWhole);
+        assert_false(seen.begun);
+        assert_int_equal(api_error_status(seen.error), 500);
+        assert_string_equal(seen.error.message.c_str(), "out of memory");
+    }
+    // The prompt comes with the first line, not before it.
+    assert_false(stream(error, kWhole, R"(,"echo":true)").begun);
+    assert_true(stream(thinking + error, kWhole, R"(,"echo":true)").begun);
+}
+
+void lines_of_a_chat_are_no_answer(void **)
+{
+    const Seen seen = stream(R"({"message":{"role":"assistant",)"
+                             R"("content":"a"}})"
+                             "\n",
+                             kWhole);
+    assert_false(seen.begun);
+    assert_string_equal(api_error_code(seen.error), "backend_error");
+}
+
+// A blank that Ollama does not write sends a line the long way round.
+void assert_both_ways(std::string_view text)
+{
+    for (const char *members : {"", R"(,"echo":true)", R"(,"logprobs":1)"}) {
+        const std::string end =
+            line_with("e", "\",\"done\":true,\"logprobs\":[{\"token\":\"e\","
+                           "\"logprob\":-1}]}\n");
+        const Seen fast = stream(line_with(text, kMore) + end, kWhole, members);
+        const Seen slow =
+            stream(line_with(text, kSlowMore) + end, kWhole, members);
+        assert_int_equal(static_cast<int>(fast.status),
+                         static_cast<int>(slow.status));
+        assert_int_equal(fast.begun, slow.begun);
+        if (!fast.begun) {
+            assert_string_equal(api_error_body(fast.error).c_str(),
+                                api_error_body(slow.error).c_str());
+            continue;
+        }
+        assert_json(read_events(without_ids(fast.body)).get(),
+                    read_events(without_ids(slow.body)).get(), "both ways");
+        if (text.find("\\u") == std::string_view::npos &&
+            text.find("\\/") == std::string_view::npos) {
+            assert_string_equal(without_ids(fast.body).c_str(),
+                                without_ids(slow.body).c_str());
+        }
+    }
+}
+
+void both_ways_through_a_line_are_equal(void **)
+{
+    static const char *const bits[] = {
+        "a", "word ", R"(\")", R"(\\)", R"(\/)", R"(\n)", R"(\u003c)",
+        R"(\u2028)", R"(\u0000)", R"(\ud83d\ude00)", "\xc3\xa9", "\xe6\x97\xa5",
+        "\xf0\x9f\x98\x80", "\x7f", "{", "}", ",", ":",
+        // What is not JSON: both must refuse it.
+        R"(\ud83d)", R"(\x)", R"(\u00g0)", "\xff", "\xed\xa0\x80", "\xc0\xaf",
+        "\xf4\x90\x80\x80", "\xe6\x97", "\x01", "\t", "\"",
+        R"(","thinking":"t)"};
+    constexpr size_t bit_count = sizeof bits / sizeof bits[0];
+    constexpr size_t good = 18;
+    srandom(7);
+    for (int round = 0; round < 2000; round++) {
+        std::string text;
+        const long size = random() % 8;
+        for (long i = 0; i < size; i++) {
+            // Mostly good ones, or no long line would ever pass.
+            const auto pick = static_cast<size_t>(random());
+            text += bits[random() % 8 == 0 ? pick % bit_count : pick % good];
+        }
+        assert_both_ways(text);
+    }
+}
+
+void cut_lines_never_pass(void **)
+{
+    const std::string line = line_with(R"(a\u003c\\)"
+                                       "\xf0\x9f\x98\x80",
+                                       kMore);
+    for (size_t size = 1; size + 1 < line.size(); size++) {
+        const Seen seen = stream(line.substr(0, size) + "\n", kWhole);
+        assert_int_equal(static_cast<int>(seen.status),
+                         static_cast<int>(AdaptStatus::Failed));
+        assert_false(seen.begun);
+    }
+}
+
+void long_steps_are_put_off(void **)
+{
+    std::string logprobs;
+    for (int i = 0; i < 1000; i++) {
+        logprobs += R"(,{"token":"a","logprob":-0.5,"bytes":[97]})";
+    }
+    const std::string with_logprobs =
+        "\",\"done\":false,\"logprobs\":[" + logprobs.substr(1) + "]}\n";
+    const std::string body = line_with("b", with_logprobs.c_str());
+    const Seen streamed =
+        stream(line_with("a", kMore) + body + line_with("c", kStop), kWhole);
+    assert_true(streamed.status == AdaptStatus::Done);
+    assert_int_equal(streamed.put_off, 1);
+    const json::Ptr events = read_events(streamed.body);
+    assert_int_equal(json_array_size(events.get()), 4);
+    for (size_t i = 0; i < 3; i++) {
+        assert_string_equal(text_of(json_array_get(events.get(), i)).c_str(),
+                            std::string(1, static_cast<char>('a' + i)).c_str());
+    }
+
+    Client whole(request_with(""));
+    Reply reply;
+    reply.body = line_with(std::string(2 * kLongWork, 'x'), kStop);
+    const Seen seen = talk(whole, reply, 1000);
+    assert_true(seen.status == AdaptStatus::Done);
+    assert_int_equal(seen.put_off, 1);
+
+    const std::vector<Field> fields;
+    std::string members = R"("x":[0)";
+    while (members.size() < kLongWork) {
+        members += ",0";
+    }
+    Client dense(request_with(members + "]"));
+    assert_true(kMake()->starts_long(dense.request(fields)));
+}
+
+// -- recordings ----------------------------------------------------------
+
+// What a recording should become, where that is not a plain success.
+struct Outcome {
+    const char *name;
+    int status; // 200: after the stream began
+    const char *code;
+    bool no_retry;
+};
+
+const Outcome *find_outcome(std::string_view name)
+{
+    static const Outcome outcomes[] = {
+        {"generate_image_no_vision", 400, "", false},
+        {"generate_ctx_truncate_false", 400, "context_length_exceeded", false},
+        {"generate_ctx_truncate_false_native", 400, "context_length_exceeded",
+         false},
+        {"generate_raw_with_system", 400, "", false},
+        {"generate_raw_with_template", 400, "", false},
+        {"generate_raw_with_context", 400, "", false},
+        {"generate_raw_with_suffix", 400, "", false},
+        {"generate_suffix_unsupported", 400, "", false},
+        {"generate_top_logprobs_21", 400, "", false},
+        {"generate_top_logprobs_neg", 400, "", false},
+        {"generate_think_unsupported", 400, "", false},
+        {"generate_prompt_array", 400, "", false},
+        {"generate_prompt_number", 400, "", false},
+        {"generate_bad_template", 500, "backend_error", false},
+        {"generate_stop_string", 500, "backend_error", false},
+        {"generate_embed_model", 400, "", false},
+        {"generate_midstream_error_parser", 200, "backend_error", false},
+        {"generate_bad0", 502, "backend_error", true},
+        {"runner_killed_generate_stream", 200, "backend_error", false},
+        {"generate_missing", 404, "model_not_found", false},
+    };
+    for (const Outcome &outcome : outcomes) {
+        if (name == outcome.name) {
+            return &outcome;
+        }
+    }
+    return nullptr;
+}
+
+// What one answer says, added up; from either side's bytes.
+struct Sum {
+    std::string text;
+    std::string tokens;
+    std::string finish;
+    int64_t prompt = 0;
+    int64_t completion = 0;
+};
+
+void add_ollama(const json_t *line, Sum &sum)
+{
+    sum.text += json::string_of(json::get(line, "response"));
+    const json_t *logprobs = json::get(line, "logprobs");
+    for (size_t i = 0; i < json_array_size(logprobs); i++) {
+        sum.tokens +=
+            json::string_of(json::get(json_array_get(logprobs, i), "token"));
+    }
+    if (json_is_true(json_object_get(line, "done"))) {
+        sum.finish = json::string_of(json::get(line, "done_reason")) == "length"
+                         ? "length"
+                         : "stop";
+        json::get_int(line, "prompt_eval_count", sum.prompt);
+        json::get_int(line, "eval_count", sum.completion);
+    }
+}
+
+void add_openai(const json_t *object, Sum &sum)
+{
+    const json_t *choice = json_array_get(json::get(object, "choices"), 0);
+    const json_t *logprobs = json::get(choice, "logprobs");
+    const json_t *tokens = json::get(logprobs, "tokens");
+    const json_t *offsets = json::get(logprobs, "text_offset");
+    for (size_t i = 0; i < json_array_size(tokens); i++) {
+        // The recorded tokens are ASCII, and all of the text.
+        assert_int_equal(json_integer_value(json_array_get(offsets, i)),
+                         sum.tokens.size());
+        sum.tokens += json::string_of(json_array_get(tokens, i));
+    }
+    sum.text += json::string_of(json::get(choice, "text"));
+    sum.finish += json::string_of(json::get(choice, "finish_reason"));
+    const json_t *usage = json::get(object, "usage");
+    json::get_int(usage, "prompt_tokens", sum.prompt);
+    json::get_int(usage, "completion_tokens", sum.completion);
+}
+
+Sum sum_of_answer(const Seen &seen)
+{
+    Sum sum;
+    if (!seen.shape.sse) {
+        add_openai(parse(seen.body).get(), sum);
+        return sum;
+    }
+    const json::Ptr events = read_events(seen.body);
+    const size_t count = json_array_size(events.get());
+    for (size_t i = 0; i < count; i++) {
+        const json_t *event = json_array_get(events.get(), i);
+        assert_int_equal(json_is_string(event), i + 1 == count);
+        add_openai(event, sum);
+    }
+    return sum;
+}
+
+void check_recording(const std::string &name, const Seen &seen,
+                     const std::string &reply)
+{
+    const Outcome *outcome = find_outcome(name);
+    if (outcome == nullptr) {
+        if (seen.status != AdaptStatus::Done) {
+            print_error("%s: %s\n", name.c_str(), seen.error.message.c_str());
+            fail();
+        }
+        Sum wanted;
+        for (const std::string_view line : split_list(reply, '\n')) {
+            add_ollama(parse(line).get(), wanted);
+        }
+        const Sum sum = sum_of_answer(seen);
+        assert_true(sum.text == wanted.text);
+        assert_true(sum.tokens == wanted.tokens);
+        assert_string_equal(sum.finish.c_str(), wanted.finish.c_str());
+        assert_int_equal(sum.prompt, wanted.prompt);
+        assert_int_equal(sum.completion, wanted.completion);
+        assert_int_equal(seen.usage.prompt, wanted.prompt);
+        assert_int_equal(seen.usage.completion, wanted.completion);
+        return;
+    }
+    assert_int_equal(static_cast<int>(seen.status),
+                     static_cast<int>(AdaptStatus::Failed));
+    assert_int_equal(seen.begun, outcome->status == 200);
+    if (!seen.begun) {
+        assert_int_equal(api_error_status(seen.error), outcome->status);
+    }
+    const char *code = api_error_code(seen.error);
+    assert_string_equal(code == nullptr ? "" : code, outcome->code);
+    assert_int_equal(seen.error.no_retry, outcome->no_retry);
+    if (starts_with(outcome->code, "context")) {
+        assert_string_equal(seen.error.param.c_str(), "prompt");
+    }
+    // Never JSON inside JSON.
+    assert_true(seen.error.message.find("{\"error") == std::string::npos);
+}
+
+void run_recording(const json_t *record)
+{
+    const std::string name(json::string_of(json::get(record, "name")));
+    Reply reply;
+    int64_t status = 0;
+    json::get_int(record, "status", status);
+    reply.status = static_cast<int>(status);
+    reply.content_type = json::string_of(
+        json::get(json::get(record, "headers"), "Content-Type"));
+    reply.body = json::string_of(json::get(record, "body"));
+    bool streams = true; // as Ollama has it
+    json::get_bool(json::get(json::get(record, "request"), "body"), "stream",
+                   streams);
+    const std::string request = request_with(
+        streams ? R"("stream":true,"stream_options":{"include_usage":true})"
+                : "");
+    Client whole_client(request);
+    const Seen whole = talk(whole_client, reply, kWhole);
+    check_recording(name, whole, reply.body);
+    for (size_t cut = 0; cut < reply.body.size(); cut++) {
+        Client client(request);
+        const Seen seen = talk(client, reply, cut);
+        assert_string_equal(without_ids(seen.body).c_str(),
+                            without_ids(whole.body).c_str());
+        assert_string_equal(seen.error.message.c_str(),
+                            whole.error.message.c_str());
+    }
+}
+
+void recorded_answers_translate_at_every_cut(void **)
+{
+    const std::string text = read_file("completions/recorded.jsonl");
+    size_t count = 0;
+    for (const std::string_view line : split_list(text, '\n')) {
+        run_recording(parse(line).get());
+        count++;
+    }
+    assert_int_equal(count, 46);
+}
+
+void recorded_lines_pass_both_ways(void **)
+{
+    const std::string text = read_file("completions/recorded.jsonl");
+    const std::string_view before = R"("response":")";
+    const std::string_view after = "\",\"done\":false}";
+    size_t count = 0;
+    for (const std::string_view record_text : split_list(text, '\n')) {
+        const json::Ptr record = parse(record_text);
+        const std::string_view body =
+            json::string_of(json::get(record.get(), "body"));
+        for (const std::string_view line : split_list(body, '\n')) {
+            const size_t at = line.find(before);
+            if (at == std::string_view::npos || !ends_with(line, after)) {
+                continue;
+            }
+            const size_t begin = at + before.size();
+            assert_both_ways(
+                line.substr(begin, line.size() - after.size() - begin));
+            count++;
+        }
+    }
+    assert_true(count >= 20);
+}
+
+} // namespace
+
+int main()
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(examples_translate_at_every_cut),
+        cmocka_unit_test(bad_requests_name_the_member),
+        cmocka_unit_test(bad_prompts_are_refused),
+        cmocka_unit_test(members_become_ollamas),
+        cmocka_unit_test(long_strings_are_neither_copied_nor_changed),
+        cmocka_unit_test(a_long_prompt_is_echoed_after_its_body_is_gone),
+        cmocka_unit_test(an_error_before_any_output_keeps_its_status),
+        cmocka_unit_test(lines_of_a_chat_are_no_answer),
+        cmocka_unit_test(both_ways_through_a_line_are_equal),
+        cmocka_unit_test(cut_lines_never_pass),
+        cmocka_unit_test(long_steps_are_put_off),
+        cmocka_unit_test(recorded_answers_translate_at_every_cut),
+        cmocka_unit_test(recorded_lines_pass_both_ways),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
