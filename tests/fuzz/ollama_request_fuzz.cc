@@ -1,5 +1,6 @@
-// Any body that the scanner lets through: the adapter refuses it with a client
-// error, or writes a request to Ollama that is JSON.
+// Any body that the scanner lets through, as a chat and as a completion: the
+// adapter refuses it with a client error, or writes a request to Ollama that is
+// JSON.
 
 #include "llm_proxy/adapt/adapter.h"
 #include "llm_proxy/json/value.h"
@@ -11,30 +12,26 @@
 
 using namespace llmproxy;
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+namespace
 {
-    std::string body(reinterpret_cast<const char *>(data), size);
-    json::BodyScanner scanner;
-    if (!scanner.feed(body) || !scanner.finish()) {
-        return 0;
-    }
+
+void translate(Adapter &adapter, std::string &body,
+               const json::BodyFacts &facts)
+{
     Config config;
     config.backends[0].name = "ollama";
     const std::vector<Field> fields;
     const ClientRequest request{
-        body,   scanner.facts(), "ollama:m",         "m",       7, "req",
-        fields, config,          config.backends[0], 1790000000};
+        body,   facts,  "ollama:m",         "m",       7, "req",
+        fields, config, config.backends[0], 1790000000};
     UpstreamRequest upstream;
     ApiError err;
-    const std::unique_ptr<Adapter> adapter = make_ollama_chat();
-    if (!adapter->start(request, upstream, err)) {
+    if (!adapter.start(request, upstream, err)) {
         const int status = api_error_status(err);
         if (status != 400 && status != 413) {
             abort();
         }
-        return 0;
+        return;
     }
     std::string sent;
     for (const std::string_view piece : upstream.body) {
@@ -45,8 +42,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool flag = false;
     if (!json::parse(sent, root, ignored) ||
         !json::get_bool(root.get(), "stream", flag) ||
-        flag != adapter->streaming()) {
+        flag != adapter.streaming()) {
         abort();
     }
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    std::string body(reinterpret_cast<const char *>(data), size);
+    json::BodyScanner scanner;
+    if (!scanner.feed(body) || !scanner.finish()) {
+        return 0;
+    }
+    translate(*make_ollama_chat(), body, scanner.facts());
+    translate(*make_ollama_completion(), body, scanner.facts());
     return 0;
 }

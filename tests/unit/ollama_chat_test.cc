@@ -490,6 +490,17 @@ void an_error_before_any_output_keeps_its_status(void **)
     assert_string_equal(seen.error.message.c_str(), "out of memory");
 }
 
+void a_context_that_runs_out_in_a_stream_is_named(void **)
+{
+    const Seen seen =
+        stream(line_with("a", kMore) +
+                   "{\"error\":\"input exceeds the context length\"}\n",
+               kWhole);
+    assert_true(seen.begun);
+    assert_string_equal(api_error_code(seen.error), "context_length_exceeded");
+    assert_string_equal(seen.error.param.c_str(), "messages");
+}
+
 void what_follows_done_is_ignored(void **)
 {
     const std::string body = line_with("a", kStop) + "{\"error\":\"late\"}\n";
@@ -1053,6 +1064,7 @@ int main()
         cmocka_unit_test(both_ways_through_a_line_are_equal),
         cmocka_unit_test(cut_lines_never_pass),
         cmocka_unit_test(an_error_before_any_output_keeps_its_status),
+        cmocka_unit_test(a_context_that_runs_out_in_a_stream_is_named),
         cmocka_unit_test(what_follows_done_is_ignored),
         cmocka_unit_test(blank_lines_and_crlf_are_lines_too),
         cmocka_unit_test(a_line_nobody_understands_fails),
