@@ -6,6 +6,7 @@
 
 #include "ollama_generation.h"
 
+#include "llm_proxy/base/strings.h"
 #include "llm_proxy/http/ndjson.h"
 
 #include <utility>
@@ -75,6 +76,7 @@ private:
     int status_ = 0;
     int retry_after_s_ = 0;
     bool answering_ = false; // the first line was read
+    bool can_relax_ = false; // the request may be sent without reasoning
 };
 
 bool OllamaGeneration::starts_long(const ClientRequest &request) const
@@ -85,9 +87,14 @@ bool OllamaGeneration::starts_long(const ClientRequest &request) const
 bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
                              ApiError &err)
 {
+    const bool without_reasoning = wishes_.without_reasoning;
+    wishes_ = Wishes();
+    wishes_.without_reasoning = without_reasoning;
+    shape_ = AnswerShape();
     if (!translate_request(endpoint_, request, out, wishes_, err)) {
         return false;
     }
+    can_relax_ = request.config.ollama_relax_think && wishes_.reasoning;
     out.headers = request_headers(
         request, wishes_.stream ? "application/x-ndjson" : "application/json");
     backend_ = request.backend.name;
@@ -221,6 +228,12 @@ AdaptStatus OllamaGeneration::finish_refusal()
 {
     const std::string text = held_.take();
     error_ = map_ollama_error({status_, retry_after_s_, text, backend_});
+    // Programs ask every model for it.
+    if (can_relax_ && status_ == 400 &&
+        ends_with(error_.message, "does not support thinking")) {
+        wishes_.without_reasoning = true;
+        return AdaptStatus::Again;
+    }
     return fail_as_said();
 }
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "head.h"
+#include "keep_alive.h"
 #include "ollama_options.h"
 
 namespace llmproxy
@@ -53,12 +54,18 @@ bool on_option(Translation &t, const char *name, json_t *value)
     return add_option(t.options, name, value, name, t.err);
 }
 
+bool on_client_option(Translation &t, const char *name, json_t *value)
+{
+    return add_client_option(t.request.config, t.options, name, value, name,
+                             t.err);
+}
+
 bool on_options(Translation &t, const char *name, json_t *value)
 {
     if (!json_is_object(value)) {
         return wrong_type(t, name, "an object");
     }
-    return add_options(t.options, value, t.err);
+    return add_options(t.request.config, t.options, value, t.err);
 }
 
 bool on_response_format(Translation &t, const char *name, json_t *value)
@@ -132,7 +139,15 @@ bool on_reasoning_effort(Translation &t, const char *name, json_t *value)
         return true;
     }
     for (const auto &level : levels) {
+        if (effort == level.effort && t.wishes.without_reasoning) {
+            t.dropped.push_back(name == std::string_view("reasoning_effort")
+                                    ? "reasoning_effort"
+                                    : "reasoning");
+            return true;
+        }
         if (effort == level.effort) {
+            // `think` itself is meant as it is said.
+            t.wishes.reasoning = json_object_get(t.out, "think") == nullptr;
             set_first(t, "think",
                       level.think == nullptr ? json_false()
                                              : json_string(level.think));
@@ -185,7 +200,8 @@ bool on_logit_bias(Translation &t, const char *name, json_t *value)
 
 bool on_keep_alive(Translation &t, const char *name, json_t *value)
 {
-    if (!is_keep_alive(value)) {
+    int64_t ms = 0;
+    if (!read_keep_alive(value, ms)) {
         return refuse(t.err, ApiErrorKind::InvalidValue,
                       "'keep_alive' must be a number of seconds or a duration "
                       "with a unit, like \"5m\".",

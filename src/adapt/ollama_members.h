@@ -18,6 +18,8 @@ bool on_stream_options(Translation &t, const char *name, json_t *value);
 bool on_max_tokens(Translation &t, const char *name, json_t *value);
 // One of Ollama's options by its own name.
 bool on_option(Translation &t, const char *name, json_t *value);
+// An option that is Ollama's own and stands beside OpenAI's members.
+bool on_client_option(Translation &t, const char *name, json_t *value);
 bool on_options(Translation &t, const char *name, json_t *value);
 bool on_response_format(Translation &t, const char *name, json_t *value);
 bool on_format(Translation &t, const char *name, json_t *value);

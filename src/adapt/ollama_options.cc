@@ -7,8 +7,10 @@
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include <jansson.h>
@@ -21,14 +23,13 @@ namespace llmproxy
 namespace
 {
 
-enum class OptionType { Number, Integer, ContextSize, Stops };
+enum class OptionType { Number, Integer, ContextSize, Stops, Switch };
 
 struct Option {
     const char *name;
     OptionType type;
 };
 
-// num_gpu and the like are not here: they reload the model for everybody.
 constexpr Option kOptions[] = {
     {"temperature", OptionType::Number},
     {"top_p", OptionType::Number},
@@ -44,7 +45,15 @@ constexpr Option kOptions[] = {
     {"num_keep", OptionType::Integer},
     {"num_ctx", OptionType::ContextSize},
     {"stop", OptionType::Stops},
+    {"num_batch", OptionType::Integer},
+    {"num_gpu", OptionType::Integer},
+    {"main_gpu", OptionType::Integer},
+    {"num_thread", OptionType::Integer},
+    {"use_mmap", OptionType::Switch},
+    {"draft_num_predict", OptionType::Integer},
 };
+static_assert(std::size(kOptions) == std::size(kOllamaOptions),
+              "each option that can be allowed has a type");
 
 const Option *find_option(std::string_view name)
 {
@@ -91,44 +100,6 @@ bool add_stops(json_t *options, json_t *value, const std::string &param,
     return true;
 }
 
-// Go's time.ParseDuration: [+-] then number and unit, repeated; or "0".
-bool is_duration(std::string_view text)
-{
-    if (!text.empty() && (text[0] == '-' || text[0] == '+')) {
-        text.remove_prefix(1);
-    }
-    if (text == "0") {
-        return true;
-    }
-    if (text.empty()) {
-        return false;
-    }
-    constexpr std::string_view units[] = {"ns", "us", "\xc2\xb5s", "ms",
-                                          "s",  "m",  "h"};
-    while (!text.empty()) {
-        size_t digits = 0;
-        size_t dots = 0;
-        size_t at = 0;
-        for (; at < text.size() && (is_digit(text[at]) || text[at] == '.');
-             at++) {
-            (text[at] == '.' ? dots : digits)++;
-        }
-        text.remove_prefix(at);
-        size_t unit = 0;
-        for (const std::string_view name : units) {
-            // "ms" comes before "m".
-            if (unit == 0 && text.substr(0, name.size()) == name) {
-                unit = name.size();
-            }
-        }
-        if (digits == 0 || dots > 1 || unit == 0) {
-            return false;
-        }
-        text.remove_prefix(unit);
-    }
-    return true;
-}
-
 } // namespace
 
 bool read_integer(const json_t *value, int64_t &out)
@@ -152,8 +123,7 @@ bool add_option(json_t *options, std::string_view name, json_t *value,
 {
     const Option *option = find_option(name);
     if (option == nullptr) {
-        return refuse(err, ApiErrorKind::UnsupportedParameter,
-                      "'" + param + "' cannot be set by a request.", param);
+        return wrong_type(err, param, "an option of Ollama");
     }
     if (json_object_get(options, option->name) != nullptr) {
         return true;
@@ -165,6 +135,12 @@ bool add_option(json_t *options, std::string_view name, json_t *value,
     case OptionType::Number:
         if (!json_is_number(value)) {
             return wrong_type(err, param, "a number");
+        }
+        json_object_set(options, option->name, value);
+        return true;
+    case OptionType::Switch:
+        if (!json_is_boolean(value)) {
+            return wrong_type(err, param, "a boolean");
         }
         json_object_set(options, option->name, value);
         return true;
@@ -184,7 +160,32 @@ bool add_option(json_t *options, std::string_view name, json_t *value,
     return true;
 }
 
-bool add_options(json_t *options, json_t *members, ApiError &err)
+bool may_set_option(const Config &config, std::string_view name)
+{
+    const std::vector<std::string> &allowed = config.ollama_options_allow;
+    for (const OllamaOption &option : kOllamaOptions) {
+        if (name == option.name) {
+            return allowed.empty() ? !option.reloads_model
+                                   : std::find(allowed.begin(), allowed.end(),
+                                               name) != allowed.end();
+        }
+    }
+    return false;
+}
+
+bool add_client_option(const Config &config, json_t *options,
+                       std::string_view name, json_t *value,
+                       const std::string &param, ApiError &err)
+{
+    if (!may_set_option(config, name)) {
+        return refuse(err, ApiErrorKind::UnsupportedParameter,
+                      "'" + param + "' cannot be set by a request.", param);
+    }
+    return add_option(options, name, value, param, err);
+}
+
+bool add_options(const Config &config, json_t *options, json_t *members,
+                 ApiError &err)
 {
     const char *name = nullptr;
     json_t *value = nullptr;
@@ -193,8 +194,8 @@ bool add_options(json_t *options, json_t *members, ApiError &err)
         if (json_is_null(value)) {
             continue;
         }
-        if (!add_option(options, name, value, std::string("options.") + name,
-                        err)) {
+        if (!add_client_option(config, options, name, value,
+                               std::string("options.") + name, err)) {
             return false;
         }
     }
@@ -221,9 +222,26 @@ bool add_max_tokens(json_t *options, const json_t *value,
     return true;
 }
 
-bool is_keep_alive(const json_t *value)
+void add_default_options(const Config &config, json_t *options)
 {
-    return json_is_number(value) || is_duration(json::string_of(value));
+    json::Ptr defaults;
+    Error ignored; // checked when the settings were read
+    const char *name = nullptr;
+    json_t *value = nullptr;
+    if (!config.ollama_default_options.empty() &&
+        json::parse(config.ollama_default_options, defaults, ignored)) {
+        json_object_foreach(defaults.get(), name, value)
+        {
+            if (json_object_get(options, name) == nullptr) {
+                json_object_set(options, name, value);
+            }
+        }
+    }
+    const json_t *size = json_object_get(options, "num_ctx");
+    const auto most = static_cast<json_int_t>(config.ollama_num_ctx_max);
+    if (most > 0 && json_integer_value(size) > most) {
+        json_object_set_new(options, "num_ctx", json_integer(most));
+    }
 }
 
 } // namespace llmproxy

@@ -10,6 +10,8 @@
 
 #include "dropped_params.h"
 #include "head.h"
+#include "keep_alive.h"
+#include "ollama_options.h"
 
 namespace llmproxy
 {
@@ -40,6 +42,23 @@ void note_dropped(Translation &t, const Rows &rows)
     t.wishes.dropped = dropped_list(t.dropped);
 }
 
+// What the client asked for, checked by its row, within the operator's bound.
+void bound_keep_alive(Translation &t)
+{
+    const Config &config = t.request.config;
+    if (config.ollama_keep_alive_ms) {
+        set_first(t, "keep_alive",
+                  make_keep_alive(*config.ollama_keep_alive_ms));
+    }
+    const json_t *value = json_object_get(t.out, "keep_alive");
+    int64_t ms = 0;
+    if (value != nullptr && config.ollama_keep_alive_max_ms > 0 &&
+        read_keep_alive(value, ms) && ms > config.ollama_keep_alive_max_ms) {
+        json_object_set_new(t.out, "keep_alive",
+                            make_keep_alive(config.ollama_keep_alive_max_ms));
+    }
+}
+
 bool translate_members(Translation &t, const Rows &rows)
 {
     for (const Row &row : rows) {
@@ -53,6 +72,8 @@ bool translate_members(Translation &t, const Rows &rows)
     if (!t.request.config.ollama_truncate) {
         set_first(t, "truncate", json_false());
     }
+    add_default_options(t.request.config, t.options);
+    bound_keep_alive(t);
     note_dropped(t, rows);
     return true;
 }

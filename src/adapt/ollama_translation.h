@@ -22,6 +22,10 @@ namespace llmproxy
 struct Wishes {
     bool stream = false;
     bool include_usage = false;
+    // Reasoning was asked for as OpenAI's clients do it.
+    bool reasoning = false;
+    // It is left out: the model has none.
+    bool without_reasoning = false;
     // What the text of the answer begins with: the inside of a JSON string.
     std::string echo;
     // Names of members that were accepted but have no effect here, as

@@ -3,6 +3,7 @@
 
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/config/settings.h"
+#include "llm_proxy/json/value.h"
 
 #include <algorithm>
 #include <string>
@@ -166,30 +167,101 @@ inline bool read_store(const Setting & /*s*/, const std::string &value,
     return value == "memory" || must_be("memory", value, err);
 }
 
+inline bool is_known(std::string_view name,
+                     const std::vector<std::string_view> &known,
+                     const char *kind, Error &err)
+{
+    if (std::find(known.begin(), known.end(), name) != known.end()) {
+        return true;
+    }
+    const std::string_view nearest = nearest_name(name, known);
+    err.message = std::string("unknown ") + kind + " " + quoted(name);
+    err.message += nearest.empty() ? std::string("; see llm-proxy.conf(5)")
+                                   : "; did you mean " + quoted(nearest) + "?";
+    return false;
+}
+
+// A list of known names, or "all" of them.
+inline bool read_names(const std::string &value,
+                       const std::vector<std::string_view> &known,
+                       const char *kind, std::vector<std::string> &out,
+                       Error &err)
+{
+    std::vector<std::string> names;
+    for (const std::string_view name : split_list(value, ',')) {
+        if (name == "all") {
+            names.assign(known.begin(), known.end());
+        } else if (!is_known(name, known, kind, err)) {
+            return false;
+        } else if (std::find(names.begin(), names.end(), name) == names.end()) {
+            names.emplace_back(name);
+        }
+    }
+    out = names;
+    return true;
+}
+
 inline bool read_endpoints(const Setting & /*s*/, const std::string &value,
                            Draft &draft, Error &err)
 {
     const std::vector<std::string_view> known(std::begin(kExtraEndpoints),
                                               std::end(kExtraEndpoints));
-    std::vector<std::string> names;
-    for (const std::string_view name : split_list(value, ',')) {
-        if (name == "all") {
-            names.assign(known.begin(), known.end());
-            continue;
-        }
-        if (std::find(known.begin(), known.end(), name) == known.end()) {
-            const std::string_view nearest = nearest_name(name, known);
-            err.message = "unknown endpoint " + quoted(name);
-            err.message += nearest.empty()
-                               ? std::string("; see llm-proxy.conf(5)")
-                               : "; did you mean " + quoted(nearest) + "?";
+    return read_names(value, known, "endpoint", draft.config.extra_endpoints,
+                      err);
+}
+
+inline std::vector<std::string_view> ollama_option_names()
+{
+    std::vector<std::string_view> names;
+    for (const OllamaOption &option : kOllamaOptions) {
+        names.emplace_back(option.name);
+    }
+    return names;
+}
+
+inline bool read_options_allow(const Setting & /*s*/, const std::string &value,
+                               Draft &draft, Error &err)
+{
+    const std::vector<std::string_view> known = ollama_option_names();
+    return read_names(value, known, "option", draft.config.ollama_options_allow,
+                      err);
+}
+
+inline bool read_default_options(const Setting & /*s*/,
+                                 const std::string &value, Draft &draft,
+                                 Error &err)
+{
+    json::Ptr object;
+    Error why;
+    if (!json::parse(value, object, why)) {
+        err.message = "not valid JSON: " + why.message;
+        return false;
+    }
+    if (std::string_view(json::type_name(object.get())) != "an object") {
+        err.message = "must be a JSON object such as {\"num_ctx\":8192}";
+        return false;
+    }
+    const std::vector<std::string_view> known = ollama_option_names();
+    for (const std::string_view name : json::keys(object.get())) {
+        if (!is_known(name, known, "option", err)) {
             return false;
         }
-        if (std::find(names.begin(), names.end(), name) == names.end()) {
-            names.emplace_back(name);
-        }
     }
-    draft.config.extra_endpoints = names;
+    draft.config.ollama_default_options = value;
+    return true;
+}
+
+// As Ollama's own variable of that name, but for its other units.
+inline bool read_keep_alive(const Setting & /*s*/, const std::string &value,
+                            Draft &draft, Error &err)
+{
+    int64_t ms = kForeverMs;
+    if (value != "-1" && !parse_duration_ms(value, ms)) {
+        return must_be("a duration (30s, 5m, 1h; 0 unloads at once) or -1, "
+                       "for ever",
+                       value, err);
+    }
+    draft.config.ollama_keep_alive_ms = ms;
     return true;
 }
 

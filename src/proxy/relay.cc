@@ -30,6 +30,13 @@ constexpr int64_t kLookAgainMs = 100; // while the helper is at work
 
 const std::vector<Field> kNoFields;
 
+// The client's head goes when the client does, a helper's work lasts.
+ClientRequest without_fields(const ClientRequest &r)
+{
+    return {r.body,       r.facts,   r.sent_model, r.model,   r.model_removed,
+            r.request_id, kNoFields, r.config,     r.backend, r.now_s};
+}
+
 Cause transfer_cause(TransferFault fault)
 {
     switch (fault) {
@@ -57,15 +64,6 @@ Relay::Relay(WorkerContext &context, ResponseSink &sink, RelayOwner &owner,
 
 // A request that the helper translates.
 struct Relay::LongStart {
-    // The client's head is not kept for it.
-    explicit LongStart(const ClientRequest &r)
-        : request{r.body,          r.facts,      r.sent_model, r.model,
-                  r.model_removed, r.request_id, kNoFields,    r.config,
-                  r.backend,       r.now_s}
-    {
-    }
-
-    ClientRequest request;
     UpstreamRequest upstream;
     ApiError error;
     bool accepted = false;
@@ -76,8 +74,11 @@ Relay::~Relay() = default;
 bool Relay::start(const ClientRequest &request, ApiError &err)
 {
     backend_ = &request.backend;
+    if (!request_) {
+        request_.emplace(without_fields(request));
+    }
     if (adapter_->starts_long(request)) {
-        long_start_ = std::make_unique<LongStart>(request);
+        long_start_ = std::make_unique<LongStart>();
         begin_work();
         return true;
     }
@@ -112,7 +113,7 @@ void Relay::work()
 {
     if (long_start_ != nullptr) {
         long_start_->accepted = adapter_->start(
-            long_start_->request, long_start_->upstream, long_start_->error);
+            *request_, long_start_->upstream, long_start_->error);
     } else {
         status_ = adapter_->reply_long(out_);
     }
@@ -130,8 +131,7 @@ void Relay::on_worked()
     } else if (started != nullptr && started->accepted) {
         submit(std::move(started->upstream));
     } else if (started != nullptr) {
-        over_ = true;
-        owner_.on_relay_error(started->error, Cause::ClientError);
+        fail(started->error, Cause::ClientError);
     } else if (end_ && status_ == AdaptStatus::More) {
         take_end();
     } else {
@@ -147,8 +147,9 @@ Take Relay::on_upstream_head(const ReplyHead &head)
 
 Take Relay::on_upstream_data(std::string_view bytes)
 {
-    if (!at_work_ && status_ == AdaptStatus::Done) {
-        return Take::Taken; // bytes behind the end mark are nobody's
+    if (!at_work_ &&
+        (status_ == AdaptStatus::Done || status_ == AdaptStatus::Again)) {
+        return Take::Taken; // bytes behind the end are nobody's
     }
     if (!at_work_ && status_ == AdaptStatus::Failed) {
         return Take::Abort;
@@ -222,6 +223,8 @@ void Relay::settle()
         go_on();
     } else if (status_ == AdaptStatus::Long) {
         begin_work();
+    } else if (status_ == AdaptStatus::Again) {
+        ask_again();
     } else if (status_ == AdaptStatus::Failed) {
         const char *code = api_error_code(adapter_->error());
         log_warning("backend %s: answer failed: %s", backend_->name,
@@ -233,6 +236,19 @@ void Relay::settle()
         reached_ = true;
         UpstreamTransfer::let_finish(std::move(transfer_));
         owner_.on_relay_end(Cause::Done);
+    }
+}
+
+void Relay::ask_again()
+{
+    reached_ = true;
+    UpstreamTransfer::let_finish(std::move(transfer_));
+    end_.reset();
+    status_ = AdaptStatus::More;
+    paused_ = false;
+    ApiError err;
+    if (!start(*request_, err)) {
+        fail(err, Cause::ClientError);
     }
 }
 
@@ -254,7 +270,8 @@ void Relay::begin_answer()
 void Relay::note_answering()
 {
     // Until the head has come, a dead connection has the request sent anew.
-    if (!answering_ && transfer_ != nullptr && transfer_->answering()) {
+    if (!answering_ && !adapter_->keeps_body() && transfer_ != nullptr &&
+        transfer_->answering()) {
         answering_ = true;
         owner_.on_relay_answering();
     }

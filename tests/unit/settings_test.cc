@@ -249,11 +249,25 @@ static void every_setting_reaches_its_member(void **)
                   {"ACCESS_LOG", "-"},
                   {"REASONING_FIELD", "both"},
                   {"OLLAMA_TRUNCATE", "1"},
+                  {"OLLAMA_RELAX_THINK", "0"},
+                  {"OLLAMA_OPTIONS_ALLOW", "top_k,num_gpu,top_k"},
+                  {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":8192})"},
+                  {"OLLAMA_NUM_CTX_MAX", "32768"},
+                  {"OLLAMA_KEEP_ALIVE", "-1"},
+                  {"OLLAMA_KEEP_ALIVE_MAX", "2h"},
                   {"TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1,fd00::/8"},
                   {"ENDPOINTS", "score,responses"}});
     expect_ok(loaded);
     const Config &c = loaded.config;
     assert_int_equal(c.listen.size(), 3);
+    assert_false(c.ollama_relax_think);
+    assert_int_equal(c.ollama_options_allow.size(), 2);
+    assert_string_equal(c.ollama_options_allow[1].c_str(), "num_gpu");
+    assert_string_equal(c.ollama_default_options.c_str(),
+                        R"({"num_ctx":8192})");
+    assert_int_equal(c.ollama_num_ctx_max, 32768);
+    assert_true(c.ollama_keep_alive_ms == kForeverMs);
+    assert_int_equal(c.ollama_keep_alive_max_ms, 7200000);
     assert_string_equal(c.listen[0].host.c_str(), "::1");
     assert_int_equal(c.listen[0].port, 81);
     assert_string_equal(c.listen[1].unix_path.c_str(), "/run/x.sock");
@@ -382,6 +396,15 @@ static void wrong_values_are_named_with_a_remedy(void **)
          "must be error, warning, notice, info or debug, not \"loud\""},
         {"LOG_FORMAT", "xml", "must be text or json, not \"xml\""},
         {"OLLAMA_TRUNCATE", "yes", "must be 0 or 1, not \"yes\""},
+        {"OLLAMA_OPTIONS_ALLOW", "num_ctxx",
+         "unknown option \"num_ctxx\"; did you mean \"num_ctx\"?"},
+        {"OLLAMA_DEFAULT_OPTIONS", "{\"num_ctxx\":1}",
+         "unknown option \"num_ctxx\"; did you mean \"num_ctx\"?"},
+        {"OLLAMA_DEFAULT_OPTIONS", "[]",
+         "must be a JSON object such as {\"num_ctx\":8192}"},
+        {"OLLAMA_KEEP_ALIVE", "-2",
+         "must be a duration (30s, 5m, 1h; 0 unloads at once) or -1, for "
+         "ever, not \"-2\""},
         {"DEFAULT_BACKEND", "Ollama", "must be ollama or vllm, not \"Ollama\""},
         {"RATE_LIMIT_STORE", "redis", "redis is not built yet; use memory"},
         {"RATE_LIMIT_STORE", "disk", "must be memory, not \"disk\""},

@@ -66,6 +66,7 @@ enum class AdaptStatus {
     Done,   // the answer is whole; nothing more will come out
     Failed, // error() says why
     Long,   // there is much to read first: reply_long() goes on
+    Again,  // the backend is to be asked once more: start() says what
 };
 
 // Speaks one backend's wire for one exchange. Pure: bytes in, bytes out; no
@@ -78,6 +79,9 @@ enum class AdaptStatus {
 // kLongWork bytes, can be taken on another thread: start() where
 // starts_long() says so, and reply_long() wherever a reply_...() has answered
 // Long. While such a step runs no other call is made.
+//
+// After Again everything begins anew with start(), but for what has come out
+// so far, which the client has.
 //
 // What comes out is what the client gets, without HTTP framing. The exchange
 // sends the head when the first byte has come out or Done was said, so a
@@ -101,6 +105,8 @@ public:
     // another one (Long). More after reply_end(): call that once more.
     [[nodiscard]] virtual AdaptStatus reply_long(std::string &out) = 0;
 
+    // It may say Again: the client's body must last to the end.
+    virtual bool keeps_body() const { return false; }
     // Known once the first byte came out or Done was said; and, for a stream
     // the client asked for, already before (for an early keep-alive).
     virtual const AnswerShape &shape() const = 0;

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,35 @@ struct AddressRange {
 constexpr std::string_view kExtraEndpoints[] = {
     "responses",  "rerank",   "score",  "tokenize",
     "detokenize", "classify", "pooling"};
+
+// Ollama's generation options, as its API spells them. Those that make it load
+// the model anew, for every client, are to be allowed by name.
+struct OllamaOption {
+    const char *name;
+    bool reloads_model;
+};
+constexpr OllamaOption kOllamaOptions[] = {{"temperature", false},
+                                           {"top_p", false},
+                                           {"top_k", false},
+                                           {"min_p", false},
+                                           {"typical_p", false},
+                                           {"repeat_last_n", false},
+                                           {"repeat_penalty", false},
+                                           {"presence_penalty", false},
+                                           {"frequency_penalty", false},
+                                           {"seed", false},
+                                           {"num_predict", false},
+                                           {"num_keep", false},
+                                           {"stop", false},
+                                           {"num_ctx", false},
+                                           {"num_batch", true},
+                                           {"num_gpu", true},
+                                           {"main_gpu", true},
+                                           {"num_thread", true},
+                                           {"use_mmap", true},
+                                           {"draft_num_predict", true}};
+
+constexpr int64_t kForeverMs = INT64_MAX;
 
 enum class ReasoningField { Reasoning, ReasoningContent, Both };
 
@@ -80,6 +110,13 @@ struct Config {
     std::vector<std::string> extra_endpoints; // names of kExtraEndpoints
     ReasoningField reasoning_field = ReasoningField::Reasoning;
     bool ollama_truncate = false;
+    bool ollama_relax_think = true;
+    // Names of kOllamaOptions; empty = those that reload no model.
+    std::vector<std::string> ollama_options_allow;
+    std::string ollama_default_options;          // a JSON object; empty = none
+    uint64_t ollama_num_ctx_max = 0;             // tokens; 0 = no bound
+    std::optional<int64_t> ollama_keep_alive_ms; // or kForeverMs
+    int64_t ollama_keep_alive_max_ms = 0;        // 0 = no bound
 
     // Effective NAME=value lines for -T, secrets masked, in table order.
     std::vector<std::string> dump;

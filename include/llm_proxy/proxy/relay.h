@@ -89,6 +89,7 @@ private:
 
     void submit(UpstreamRequest request);
     void begin_work();
+    void ask_again();
     void go_on();
     void take_end();
     void release();
@@ -109,6 +110,7 @@ private:
     const Config &config_;
     const FieldBlock &fields_;
     const BackendConfig *backend_ = nullptr;
+    std::optional<ClientRequest> request_; // for a long or another start
     std::unique_ptr<UpstreamTransfer> transfer_;
     std::unique_ptr<LongStart> long_start_; // until its request is submitted
     std::optional<TransferEnd> end_;        // came; maybe not yet acted upon
