@@ -3,6 +3,7 @@
 
 #include "llm_proxy/adapt/adapter.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ public:
     virtual void begin(const ClientRequest &request, Wishes &wishes) = 0;
     // With the first line: all of the answer carries the time of that.
     virtual void set_created(int64_t created_s) = 0;
+    // Bytes that will come out before anything of the first line.
+    virtual size_t lead() const = 0;
 
     // The events of a line that is not the last; often none.
     virtual void chunks(const OllamaLine &line, std::string &out) = 0;

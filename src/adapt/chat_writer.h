@@ -3,6 +3,7 @@
 
 #include "llm_proxy/config/settings.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ class ChatWriter final : public AnswerWriter
 public:
     void begin(const ClientRequest &request, Wishes &wishes) override;
     void set_created(int64_t created_s) override;
+    size_t lead() const override { return 0; }
     void chunks(const OllamaLine &line, std::string &out) override;
     void common_chunk(std::string_view text, std::string &out) override;
     void end(const OllamaLine &line, std::string &out) override;

@@ -18,6 +18,7 @@ class CompletionWriter final : public AnswerWriter
 public:
     void begin(const ClientRequest &request, Wishes &wishes) override;
     void set_created(int64_t created_s) override;
+    size_t lead() const override { return echo_.size(); }
     void chunks(const OllamaLine &line, std::string &out) override;
     void common_chunk(std::string_view text, std::string &out) override;
     void end(const OllamaLine &line, std::string &out) override;

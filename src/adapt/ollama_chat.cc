@@ -148,11 +148,8 @@ bool on_messages(Translation &t, json::Ptr &out)
 }
 
 constexpr NativeEndpoint kChat = {
-    "/api/chat",
-    LineKind::Chat,
-    "messages",
-    check_messages,
-    {kRows, std::size(kRows)},
+    "/api/chat", LineKind::Chat, "messages",
+    false,       check_messages, {kRows, std::size(kRows)},
     on_messages,
 };
 

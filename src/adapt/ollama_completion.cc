@@ -209,7 +209,7 @@ bool on_prompt(Translation &t, json::Ptr &out)
 }
 
 constexpr NativeEndpoint kGenerate = {
-    "/api/generate", LineKind::Generate,        "prompt",
+    "/api/generate", LineKind::Generate,        "prompt",  true,
     check_prompt,    {kRows, std::size(kRows)}, on_prompt,
 };
 

@@ -24,6 +24,9 @@ namespace llmproxy
 namespace
 {
 
+// How much sooner bytes are copied than parsed, at least.
+constexpr size_t kCopyShare = 64;
+
 class OllamaGeneration final : public Adapter
 {
 public:
@@ -51,6 +54,11 @@ public:
 private:
     enum class State { Refusal, Whole, Lines };
 
+    // A step that parses so many bytes is one for the helper.
+    bool is_long(size_t parsed) const
+    {
+        return parsed + writer_->lead() / kCopyShare > kLongWork;
+    }
     AdaptStatus fail(ApiErrorKind kind, const char *message);
     AdaptStatus fail_unfinished();
     AdaptStatus fail_as_said();
@@ -81,7 +89,9 @@ private:
 
 bool OllamaGeneration::starts_long(const ClientRequest &request) const
 {
-    return skeleton_size(request.body, request.facts) > kLongWork;
+    const size_t copied = endpoint_.may_echo ? request.body.size() : 0;
+    return skeleton_size(request.body, request.facts) + copied / kCopyShare >
+           kLongWork;
 }
 
 bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
@@ -195,7 +205,7 @@ AdaptStatus OllamaGeneration::reply_data(std::string_view in, std::string &out)
 AdaptStatus OllamaGeneration::reply_end(std::string &out)
 {
     if (state_ != State::Lines) {
-        return held_.size() > kLongWork ? AdaptStatus::Long : reply_long(out);
+        return is_long(held_.size()) ? AdaptStatus::Long : reply_long(out);
     }
     std::string_view line;
     if (splitter_.last(line) == LineSplitter::Result::Line) {
@@ -269,12 +279,12 @@ void OllamaGeneration::begin_answer(std::string_view created_at)
 AdaptStatus OllamaGeneration::on_line(std::string_view text, std::string &out)
 {
     CommonLine common;
-    if (read_common_line(text, endpoint_.lines, common)) {
+    if (!is_long(0) && read_common_line(text, endpoint_.lines, common)) {
         begin_answer(common.created_at);
         writer_->common_chunk(common.text, out);
         return AdaptStatus::More;
     }
-    if (text.size() > kLongWork) {
+    if (is_long(text.size())) {
         held_.append(text);
         return AdaptStatus::Long;
     }

@@ -69,6 +69,8 @@ struct NativeEndpoint {
     LineKind lines;
     // The member that says what to go on from, on both sides.
     const char *subject;
+    // The answer may have to begin with a copy of it.
+    bool may_echo;
     // False if the subject is missing or is none; before the rows.
     bool (*check)(Translation &t);
     Rows rows;

@@ -389,6 +389,28 @@ void long_steps_are_put_off(void **)
     assert_true(kMake()->starts_long(dense.request(fields)));
 }
 
+// A large prompt takes long to copy, in the request and in the answer.
+void a_large_echo_is_put_off(void **)
+{
+    const std::vector<Field> fields;
+    const std::string large(65 * kLongWork, 'x');
+    for (const bool streams : {true, false}) {
+        Client client(R"({"model":"ollama:m","echo":true,"prompt":")" + large +
+                      (streams ? R"(","stream":true})" : "\"}"));
+        assert_true(kMake()->starts_long(client.request(fields)));
+        Reply reply;
+        if (streams) {
+            reply.body = line_with("a", kMore) + line_with("b", kMore);
+        }
+        reply.body += line_with("c", kStop);
+        const Seen seen = talk(client, reply, kWhole);
+        assert_true(seen.status == AdaptStatus::Done);
+        assert_int_equal(seen.put_off, 1);
+        assert_true(seen.body.find(large + (streams ? "\"" : "c\"")) !=
+                    std::string::npos);
+    }
+}
+
 // -- recordings ----------------------------------------------------------
 
 // What a recording should become, where that is not a plain success.
@@ -613,6 +635,7 @@ int main()
         cmocka_unit_test(both_ways_through_a_line_are_equal),
         cmocka_unit_test(cut_lines_never_pass),
         cmocka_unit_test(long_steps_are_put_off),
+        cmocka_unit_test(a_large_echo_is_put_off),
         cmocka_unit_test(recorded_answers_translate_at_every_cut),
         cmocka_unit_test(recorded_lines_pass_both_ways),
     };
