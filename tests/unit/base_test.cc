@@ -1,5 +1,6 @@
 // base: strings, digests, ids, descriptors, the clock and the log.
 
+#include "llm_proxy/base/base64.h"
 #include "llm_proxy/base/clock.h"
 #include "llm_proxy/base/digest.h"
 #include "llm_proxy/base/fd.h"
@@ -111,6 +112,34 @@ static void matches_patterns(void **)
             fail();
         }
     }
+}
+
+// RFC 4648, section 10.
+static void writes_base64(void **)
+{
+    static const struct {
+        const char *bytes;
+        const char *wanted;
+    } cases[] = {
+        {"", ""},
+        {"f", "Zg=="},
+        {"fo", "Zm8="},
+        {"foo", "Zm9v"},
+        {"foob", "Zm9vYg=="},
+        {"fooba", "Zm9vYmE="},
+        {"foobar", "Zm9vYmFy"},
+        {"\xfb\xff\xbf", "+/+/"},
+        {"\xff\xff\xff\xff", "/////w=="},
+    };
+    for (const auto &row : cases) {
+        std::string out = "x";
+        append_base64(out, row.bytes);
+        assert_string_equal(out.c_str(),
+                            (std::string("x") + row.wanted).c_str());
+    }
+    std::string zeros;
+    append_base64(zeros, std::string_view("\0\0", 2));
+    assert_string_equal(zeros.c_str(), "AAA=");
 }
 
 static void computes_sha256(void **)
@@ -331,6 +360,7 @@ int main()
         cmocka_unit_test(decodes_percent_once),
         cmocka_unit_test(proposes_the_nearest_name),
         cmocka_unit_test(matches_patterns),
+        cmocka_unit_test(writes_base64),
         cmocka_unit_test(computes_sha256),
         cmocka_unit_test(reads_hex_digests),
         cmocka_unit_test(ids_are_hex_and_differ),
