@@ -12,7 +12,8 @@ namespace llmproxy
 {
 
 // Whose answer a line belongs to: they hold their text in different places.
-enum class LineKind { Chat, Generate };
+// None: an answer that is never streamed, and has no lines.
+enum class LineKind { Chat, Generate, None };
 
 // One object of an answer. The views live as long as `root`.
 struct OllamaLine {

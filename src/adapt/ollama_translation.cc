@@ -103,8 +103,10 @@ bool translate_request(const NativeEndpoint &endpoint,
         body.get(), "model",
         json_stringn_nocheck(request.model.data(), request.model.size()));
     json_object_set_new(body.get(), endpoint.subject, subject.release());
-    // Ollama streams unless it is told not to.
-    json_object_set_new(body.get(), "stream", json_boolean(wishes.stream));
+    // Ollama streams what it can unless it is told not to.
+    if (endpoint.lines != LineKind::None) {
+        json_object_set_new(body.get(), "stream", json_boolean(wishes.stream));
+    }
     json_object_update(body.get(), members.get());
     if (json_object_size(options.get()) > 0) {
         json_object_set(body.get(), "options", options.get());

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "embedding_writer.h"
 #include "ollama_line.h"
 #include "skeleton.h"
 
@@ -28,6 +29,9 @@ struct Wishes {
     bool without_reasoning = false;
     // What the text of the answer begins with: the inside of a JSON string.
     std::string echo;
+    // What is embedded: how many texts, and how their vectors are written.
+    size_t inputs = 0;
+    EmbeddingFormat embedding_format = EmbeddingFormat::Float;
     // Names of members that were accepted but have no effect here, as
     // X-Proxy-Dropped-Params lists them; empty if there are none.
     std::string dropped;

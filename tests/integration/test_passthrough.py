@@ -156,13 +156,13 @@ def test_text_completions_and_embeddings_reach_vllm(vllm):
                                                  "/v1/embeddings"]
 
 
-def test_ollama_says_honestly_what_it_cannot_yet(proxy):
-    daemon, behind = proxy()
-    answer = ask(daemon.port, "/v1/embeddings",
-                 {"model": "ollama:demo", "input": "x"})
+def test_ollama_says_honestly_what_it_cannot(proxy):
+    daemon, behind = proxy(ENDPOINTS="tokenize")
+    answer = ask(daemon.port, "/tokenize",
+                 {"model": "ollama:demo", "prompt": "x"})
     assert answer.status == 501
     assert answer.error["type"] == "server_error"
-    assert "/v1/embeddings" in answer.error["message"]
+    assert "/tokenize" in answer.error["message"]
     assert behind.requests == []
 
 

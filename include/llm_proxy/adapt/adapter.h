@@ -136,6 +136,8 @@ std::unique_ptr<Adapter> make_passthrough(std::string_view path, EndMark mark);
 std::unique_ptr<Adapter> make_ollama_chat();
 // POST /v1/completions to Ollama's POST /api/generate.
 std::unique_ptr<Adapter> make_ollama_completion();
+// POST /v1/embeddings to Ollama's POST /api/embed.
+std::unique_ptr<Adapter> make_ollama_embedding();
 
 } // namespace llmproxy
 
