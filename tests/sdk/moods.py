@@ -184,7 +184,9 @@ class Moods(Backend):
                 mood = body["model"].split("-")[0]
                 MOODS[mood](self, wire, peer)
             elif request.path == "/v1/embeddings":
-                embeddings(body, peer)
+                vllm_embeddings(body, peer)
+            elif request.path == "/api/embed":
+                ollama_embeddings(body, peer)
             else:
                 peer.whole({"error": "no such path"}, 404)
         except Gone:
@@ -281,12 +283,24 @@ def refuse(wire, peer, status, kind, message):
     peer.whole(wire.error(status, kind, message).encode(), status)
 
 
-def embeddings(body, peer):
+def vllm_embeddings(body, peer):
+    texts = body["input"]
     vector = VECTOR
     if body.get("encoding_format") == "base64":
         packed = struct.pack(f"<{len(VECTOR)}f", *VECTOR)
         vector = base64.b64encode(packed).decode()
     peer.whole({
         "object": "list", "model": body["model"],
-        "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+        "data": [{"object": "embedding", "index": i, "embedding": vector}
+                 for i in range(1 if isinstance(texts, str) else len(texts))],
         "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+
+def ollama_embeddings(body, peer):
+    if body["model"].startswith("bad"):
+        peer.whole({"error": "the input length exceeds the context length"},
+                   400)
+        return
+    peer.whole({"model": body["model"],
+                "embeddings": [VECTOR for _ in body["input"]],
+                "total_duration": 1, "prompt_eval_count": 1})

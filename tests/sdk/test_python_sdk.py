@@ -363,12 +363,35 @@ def test_completions_of_ollama(client):
     assert caught.value.param == "prompt"
 
 
-def test_embeddings(client, moods, own_model):
+@BACKENDS
+def test_embeddings(client, moods, own_model, backend):
     name = own_model("demo")
-    answer = client.embeddings.create(model=f"vllm:{name}", input=["a"])
-    assert answer.data[0].embedding == backend_moods.VECTOR
-    # What the SDK asks for when the caller says nothing.
-    assert moods.seen(name)[0].body["encoding_format"] == "base64"
-    answer = client.embeddings.create(model="vllm:demo", input="a",
+    answer = client.embeddings.create(model=f"{backend}:{name}",
+                                      input=["a", "b"])
+    assert [item.embedding for item in answer.data] == \
+        [backend_moods.VECTOR] * 2
+    assert [item.index for item in answer.data] == [0, 1]
+    assert answer.usage.total_tokens == 1
+    # What the SDK asks for when the caller says nothing; Ollama knows no
+    # base64.
+    asked = moods.seen(name)[0].body.get("encoding_format")
+    assert asked == ("base64" if backend == "vllm" else None)
+    answer = client.embeddings.create(model=f"{backend}:demo", input="a",
                                       encoding_format="float")
     assert answer.data[0].embedding == backend_moods.VECTOR
+
+
+def test_embeddings_of_ollama(client):
+    answer = client.embeddings.with_raw_response.create(
+        model="ollama:demo", input="a", dimensions=3, user="u",
+        extra_body={"keep_alive": "5m", "options": {"num_ctx": 512}})
+    assert answer.headers["X-Proxy-Dropped-Params"] == "user"
+    assert answer.parse().model == "ollama:demo"
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model="ollama:demo", input=[[1, 2], [3]])
+    assert (caught.value.param, caught.value.code) == \
+        ("input", "unsupported_parameter")
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model="ollama:bad", input="long")
+    assert (caught.value.param, caught.value.code) == \
+        ("input", "context_length_exceeded")

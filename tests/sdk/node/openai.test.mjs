@@ -244,9 +244,19 @@ both("completions", async (backend) => {
   assert.equal(text, TEXT);
 });
 
-test("embeddings", async () => {
-  const answer = await client().embeddings.create({
-    model: "vllm:demo", input: ["a"],
-  });
-  assert.deepEqual(Array.from(answer.data[0].embedding), [0.5, -1, 2]);
+both("embeddings", async (backend) => {
+  // Without encoding_format the SDK asks for base64.
+  for (const encoding_format of [undefined, "float", "base64"]) {
+    const answer = await client().embeddings.create({
+      model: `${backend}:demo`, input: ["a", "b"], encoding_format,
+    });
+    assert.equal(answer.data.length, 2);
+    for (const item of answer.data) {
+      const vector = encoding_format === "base64"
+        ? new Float32Array(Uint8Array.from(
+          Buffer.from(item.embedding, "base64")).buffer)
+        : item.embedding;
+      assert.deepEqual(Array.from(vector), [0.5, -1, 2]);
+    }
+  }
 });

@@ -2,7 +2,7 @@
 // and takes reasoning and errors from fields of its own choice.
 import assert from "node:assert/strict";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText, streamText } from "ai";
+import { embedMany, generateText, streamText } from "ai";
 import { BASE_URL, TEXT, TOKEN, both, ownModel } from "./helpers.mjs";
 
 const provider = createOpenAICompatible({
@@ -31,6 +31,14 @@ both("AI SDK: streamText", async (backend) => {
   assert.ok(pieces > 1);
   assert.equal(await result.finishReason, "stop");
   assert.equal((await result.usage).outputTokens, 5);
+});
+
+both("AI SDK: embedMany", async (backend) => {
+  const { embeddings } = await embedMany({
+    model: provider.embeddingModel(`${backend}:demo`),
+    values: ["a", "b"],
+  });
+  assert.deepEqual(embeddings, [[0.5, -1, 2], [0.5, -1, 2]]);
 });
 
 // The error event comes to onError; the missing last chunk makes the stream
