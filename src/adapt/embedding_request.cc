@@ -137,16 +137,13 @@ bool on_encoding_format(Translation &t, const char *name, json_t *value)
 constexpr Row kRows[] = {
     {"model", on_checked_already}, {"input", on_checked_already},
     {"dimensions", on_dimensions}, {"encoding_format", on_encoding_format},
-    {"options", on_options},       {"num_ctx", on_option},
+    {"options", on_options},       {"num_ctx", on_client_option},
     {"keep_alive", on_keep_alive}, {"truncate", on_switch},
 };
 
 constexpr NativeEndpoint kEmbedding = {
-    "/api/embed",
-    LineKind::None,
-    "input",
-    check_input,
-    {kRows, std::size(kRows)},
+    "/api/embed",    LineKind::None, "input",
+    false,           check_input,    {kRows, std::size(kRows)},
     translate_input,
 };
 
