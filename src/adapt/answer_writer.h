@@ -21,8 +21,10 @@ class AnswerWriter
 public:
     virtual ~AnswerWriter() = default;
 
-    // Before anything else, once. May take what it needs out of `wishes`.
-    virtual void begin(const ClientRequest &request, Wishes &wishes) = 0;
+    // Before anything else, once.
+    virtual void begin(const ClientRequest &request, const Wishes &wishes) = 0;
+    // Before each prompt's answer; may take what it needs out of `wishes`.
+    virtual void begin_choice(Wishes &wishes) = 0;
     // With the first line: all of the answer carries the time of that.
     virtual void set_created(int64_t created_s) = 0;
     // Bytes that will come out before anything of the first line.
@@ -32,11 +34,12 @@ public:
     virtual void chunks(const OllamaLine &line, std::string &out) = 0;
     // The same for a common line; `text` is still escaped.
     virtual void common_chunk(std::string_view text, std::string &out) = 0;
-    // What the last line says, and the end of the stream.
-    virtual void end(const OllamaLine &line, std::string &out) = 0;
+    // What the last line of a prompt's answer says, and behind the last
+    // prompt the end of the stream.
+    virtual void end(const OllamaLine &line, bool last, std::string &out) = 0;
 
-    // The whole answer to a request that does not stream.
-    virtual void whole(const OllamaLine &line, std::string &out) = 0;
+    // The whole answer of one prompt of a request that does not stream.
+    virtual void whole(const OllamaLine &line, bool last, std::string &out) = 0;
 
     virtual uint64_t events() const = 0;
 };

@@ -65,7 +65,7 @@ void append_logprobs(const json_t *logprobs, std::string &out)
 
 } // namespace
 
-void ChatWriter::begin(const ClientRequest &request, Wishes &wishes)
+void ChatWriter::begin(const ClientRequest &request, const Wishes &wishes)
 {
     frame_.begin(request, wishes, "chatcmpl-",
                  wishes.stream ? "chat.completion.chunk" : "chat.completion");
@@ -203,7 +203,7 @@ void ChatWriter::chunks(const OllamaLine &line, std::string &out)
     close_delta(logprobs, nullptr, out);
 }
 
-void ChatWriter::end(const OllamaLine &line, std::string &out)
+void ChatWriter::end(const OllamaLine &line, bool /*last*/, std::string &out)
 {
     chunks(line, out);
     open_delta(out);
@@ -211,7 +211,7 @@ void ChatWriter::end(const OllamaLine &line, std::string &out)
     frame_.end_stream(line, out);
 }
 
-void ChatWriter::whole(const OllamaLine &line, std::string &out)
+void ChatWriter::whole(const OllamaLine &line, bool /*last*/, std::string &out)
 {
     out += frame_.head();
     out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":";

@@ -18,13 +18,14 @@ namespace llmproxy
 class ChatWriter final : public AnswerWriter
 {
 public:
-    void begin(const ClientRequest &request, Wishes &wishes) override;
+    void begin(const ClientRequest &request, const Wishes &wishes) override;
+    void begin_choice(Wishes & /*wishes*/) override {}
     void set_created(int64_t created_s) override;
     size_t lead() const override { return 0; }
     void chunks(const OllamaLine &line, std::string &out) override;
     void common_chunk(std::string_view text, std::string &out) override;
-    void end(const OllamaLine &line, std::string &out) override;
-    void whole(const OllamaLine &line, std::string &out) override;
+    void end(const OllamaLine &line, bool last, std::string &out) override;
+    void whole(const OllamaLine &line, bool last, std::string &out) override;
     uint64_t events() const override { return frame_.events(); }
 
 private:

@@ -19,7 +19,6 @@ namespace llmproxy
 namespace
 {
 
-constexpr std::string_view kOpenChoice = "{\"index\":0,\"text\":\"";
 // What follows the text of nearly every piece.
 constexpr std::string_view kCloseCommon =
     "\",\"logprobs\":null,\"finish_reason\":null}]}\n\n";
@@ -134,17 +133,26 @@ const char *finish_reason_of(const OllamaLine &line)
 
 } // namespace
 
-void CompletionWriter::begin(const ClientRequest &request, Wishes &wishes)
+void CompletionWriter::begin(const ClientRequest &request, const Wishes &wishes)
 {
     frame_.begin(request, wishes, "cmpl-", "text_completion");
+}
+
+void CompletionWriter::begin_choice(Wishes &wishes)
+{
+    open_choice_ = "{\"index\":";
+    append_u64(open_choice_, wishes.prompt);
+    open_choice_ += ",\"text\":\"";
+    text_head_ = frame_.head() + open_choice_;
     echo_ = std::move(wishes.echo);
+    text_size_ = 0;
+    first_ = wishes.prompt == 0;
 }
 
 void CompletionWriter::set_created(int64_t created_s)
 {
     frame_.set_created(created_s);
-    text_head_ = frame_.head();
-    text_head_ += kOpenChoice;
+    text_head_ = frame_.head() + open_choice_;
 }
 
 void CompletionWriter::write_echo(std::string &out)
@@ -180,11 +188,13 @@ void CompletionWriter::chunks(const OllamaLine &line, std::string &out)
     }
 }
 
-void CompletionWriter::end(const OllamaLine &line, std::string &out)
+void CompletionWriter::end(const OllamaLine &line, bool last, std::string &out)
 {
     write_echo(out);
     write_event(line, finish_reason_of(line), out);
-    frame_.end_stream(line, out);
+    if (last) {
+        frame_.end_stream(line, out);
+    }
 }
 
 void CompletionWriter::write_event(const OllamaLine &line,
@@ -197,14 +207,17 @@ void CompletionWriter::write_event(const OllamaLine &line,
     text_size_ += count_code_points(line.text);
 }
 
-void CompletionWriter::whole(const OllamaLine &line, std::string &out)
+void CompletionWriter::whole(const OllamaLine &line, bool last,
+                             std::string &out)
 {
-    out += text_head_;
+    out += first_ ? text_head_ : ',' + open_choice_;
     out += echo_;
     echo_ = std::string();
     append_inside(out, line.text);
     close_choice(line, finish_reason_of(line), out);
-    AnswerFrame::end_whole(line, out);
+    if (last) {
+        AnswerFrame::end_whole(line, out);
+    }
 }
 
 // From the end of the text on.

@@ -16,13 +16,14 @@ namespace llmproxy
 class CompletionWriter final : public AnswerWriter
 {
 public:
-    void begin(const ClientRequest &request, Wishes &wishes) override;
+    void begin(const ClientRequest &request, const Wishes &wishes) override;
+    void begin_choice(Wishes &wishes) override;
     void set_created(int64_t created_s) override;
     size_t lead() const override { return echo_.size(); }
     void chunks(const OllamaLine &line, std::string &out) override;
     void common_chunk(std::string_view text, std::string &out) override;
-    void end(const OllamaLine &line, std::string &out) override;
-    void whole(const OllamaLine &line, std::string &out) override;
+    void end(const OllamaLine &line, bool last, std::string &out) override;
+    void whole(const OllamaLine &line, bool last, std::string &out) override;
     uint64_t events() const override { return frame_.events(); }
 
 private:
@@ -34,11 +35,12 @@ private:
     void write_logprobs(const OllamaLine &line, std::string &out) const;
 
     AnswerFrame frame_;
-    // Of every object up to the inside of its text; the only place where the
-    // choice's index stands.
+    // Of every choice up to the inside of its text, and of every event.
+    std::string open_choice_;
     std::string text_head_;
     std::string echo_;       // to come before the first text, escaped
-    uint64_t text_size_ = 0; // code points of the text so far
+    uint64_t text_size_ = 0; // code points of the choice's text so far
+    bool first_ = true;      // of the choices
 };
 
 } // namespace llmproxy

@@ -27,6 +27,9 @@ namespace llmproxy
 namespace
 {
 
+// They are asked for one after the other.
+constexpr size_t kMaxPrompts = 128;
+
 bool on_suffix(Translation &t, const char *name, json_t *value)
 {
     if (!json_is_string(value)) {
@@ -174,13 +177,13 @@ bool check_prompt(Translation &t)
         strings = strings && json_is_string(json_array_get(prompt, i));
     }
     if (!strings) {
-        return wrong_type(t, "prompt", "a string or an array of one string");
+        return wrong_type(t, "prompt", "a string or an array of strings");
     }
-    if (json_array_size(prompt) > 1) {
-        return unsupported(t, "prompt",
-                           "several prompts in one request are not supported "
-                           "by this backend; send a request for each");
+    if (json_array_size(prompt) > kMaxPrompts) {
+        return refuse(t.err, ApiErrorKind::InvalidValue,
+                      "'prompt' may hold at most 128 prompts.", "prompt");
     }
+    t.wishes.prompts = json_array_size(prompt);
     return true;
 }
 
@@ -199,7 +202,9 @@ std::string escaped(const Skeleton &skeleton, std::string_view text)
 bool on_prompt(Translation &t, json::Ptr &out)
 {
     json_t *prompt = json::get(t.root, "prompt");
-    json_t *text = json_is_array(prompt) ? json_array_get(prompt, 0) : prompt;
+    json_t *text = json_is_array(prompt)
+                       ? json_array_get(prompt, t.wishes.prompt)
+                       : prompt;
     if (json_is_true(json::get(t.root, "echo"))) {
         // A copy: the client's body is gone once the answer begins.
         t.wishes.echo = escaped(t.skeleton, json::string_of(text));

@@ -9,6 +9,7 @@
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/http/ndjson.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "backend_error.h"
@@ -42,6 +43,7 @@ public:
     AdaptStatus reply_data(std::string_view in, std::string &out) override;
     AdaptStatus reply_end(std::string &out) override;
     AdaptStatus reply_long(std::string &out) override;
+    bool keeps_body() const override { return wishes_.prompts > 1; }
     const AnswerShape &shape() const override { return shape_; }
     const ApiError &error() const override { return error_; }
     bool streaming() const override { return wishes_.stream; }
@@ -67,6 +69,9 @@ private:
     AdaptStatus on_line(std::string_view text, std::string &out);
     AdaptStatus on_other_line(std::string_view text, std::string &out);
     void begin_answer(std::string_view created_at);
+    void sum_up(OllamaLine &line);
+    AdaptStatus next_prompt();
+    bool is_last() const { return wishes_.prompt + 1 == wishes_.prompts; }
 
     const NativeEndpoint &endpoint_;
     std::unique_ptr<AnswerWriter> writer_;
@@ -75,14 +80,17 @@ private:
     LineSplitter splitter_{kMaxLine};
     // A refusal's text, an answer that is not streamed, or a long line.
     HeldText held_;
-    std::string rest_; // came behind the long line
+    std::string rest_;    // came behind the long line
+    std::string choices_; // of an answer that is not streamed
     AnswerShape shape_;
     ApiError error_;
     Usage usage_;
+    int64_t cached_ = -1;
     std::string backend_;
     int64_t now_s_ = 0;
     int status_ = 0;
     int retry_after_s_ = 0;
+    bool started_ = false;
     bool answering_ = false; // the first line was read
     bool can_relax_ = false; // the request may be sent without reasoning
 };
@@ -97,10 +105,12 @@ bool OllamaGeneration::starts_long(const ClientRequest &request) const
 bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
                              ApiError &err)
 {
-    const bool without_reasoning = wishes_.without_reasoning;
-    wishes_ = Wishes();
-    wishes_.without_reasoning = without_reasoning;
+    Wishes wishes;
+    wishes.without_reasoning = wishes_.without_reasoning;
+    wishes.prompt = wishes_.prompt;
+    wishes_ = std::move(wishes);
     shape_ = AnswerShape();
+    splitter_ = LineSplitter(kMaxLine);
     if (!translate_request(endpoint_, request, out, wishes_, err)) {
         return false;
     }
@@ -109,7 +119,11 @@ bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
         request, wishes_.stream ? "application/x-ndjson" : "application/json");
     backend_ = request.backend.name;
     now_s_ = request.now_s;
-    writer_->begin(request, wishes_);
+    if (!started_) {
+        started_ = true;
+        writer_->begin(request, wishes_);
+    }
+    writer_->begin_choice(wishes_);
     shape_.sse = wishes_.stream;
     shape_.content_type = wishes_.stream ? "text/event-stream; charset=utf-8"
                                          : "application/json";
@@ -260,12 +274,40 @@ AdaptStatus OllamaGeneration::finish_whole(std::string &out)
     if (!line.done) {
         return fail_unfinished();
     }
-    usage_ = {line.prompt_tokens, line.completion_tokens};
     begin_answer(line.created_at);
-    const size_t before = out.size();
-    writer_->whole(line, out);
-    shape_.length = out.size() - before;
+    sum_up(line);
+    writer_->whole(line, is_last(), choices_);
+    if (!is_last()) {
+        return next_prompt();
+    }
+    shape_.length = choices_.size();
+    if (out.empty()) {
+        out.swap(choices_);
+    } else {
+        out += choices_;
+    }
     return AdaptStatus::Done;
+}
+
+// Adds what the answers to earlier prompts took.
+void OllamaGeneration::sum_up(OllamaLine &line)
+{
+    if (wishes_.prompt > 0) {
+        line.prompt_tokens += usage_.prompt;
+        line.completion_tokens += usage_.completion;
+        if (cached_ >= 0) {
+            line.cached_tokens =
+                cached_ + std::max<int64_t>(line.cached_tokens, 0);
+        }
+    }
+    usage_ = {line.prompt_tokens, line.completion_tokens};
+    cached_ = line.cached_tokens;
+}
+
+AdaptStatus OllamaGeneration::next_prompt()
+{
+    wishes_.prompt++;
+    return AdaptStatus::Again;
 }
 
 void OllamaGeneration::begin_answer(std::string_view created_at)
@@ -303,9 +345,9 @@ AdaptStatus OllamaGeneration::on_other_line(std::string_view text,
         writer_->chunks(line, out);
         return AdaptStatus::More;
     }
-    usage_ = {line.prompt_tokens, line.completion_tokens};
-    writer_->end(line, out);
-    return AdaptStatus::Done;
+    sum_up(line);
+    writer_->end(line, is_last(), out);
+    return is_last() ? AdaptStatus::Done : next_prompt();
 }
 
 void OllamaGeneration::append_error(const ApiError &error, std::string &out)

@@ -23,6 +23,9 @@ namespace llmproxy
 struct Wishes {
     bool stream = false;
     bool include_usage = false;
+    // How many answers it takes, one after the other, and which is next.
+    size_t prompts = 1;
+    size_t prompt = 0;
     // Reasoning was asked for as OpenAI's clients do it.
     bool reasoning = false;
     // It is left out: the model has none.

@@ -117,7 +117,7 @@ def test_recorded_answers_end_as_they_did(proxy, recorded):
 
 @pytest.mark.parametrize("fields, param", [
     ({"prompt": None}, "prompt"),
-    ({"prompt": ["a", "b"]}, "prompt"),
+    ({"prompt": ["a", 1]}, "prompt"),
     ({"prompt": [1, 2]}, "prompt"),
     ({"n": 2}, "n"),
     ({"best_of": 2}, "best_of"),
@@ -160,3 +160,97 @@ def test_echo_outlives_an_early_keep_alive(proxy):
     assert answer.body.startswith(b": keep-alive\n\n")
     assert [event["choices"][0]["text"] for event in answer.events[:-1]] == [
         prompt, "!"]
+
+
+class Echoing:
+    """Answers each prompt with its own text, in two lines if it streams."""
+
+    def __init__(self, fail_at=None):
+        self.fail_at = fail_at
+        self.seen = []
+
+    def __call__(self, got, peer):
+        prompt = got.json["prompt"]
+        self.seen.append(prompt)
+        if prompt == self.fail_at:
+            peer.whole({"error": "no"}, 500)
+            return
+        line = {"model": "m", "created_at": "2026-09-01T08:31:00Z"}
+        last = {**line, "done": True, "done_reason": "stop",
+                "prompt_eval_count": 3, "eval_count": 2}
+        if not got.json["stream"]:
+            peer.whole({**last, "response": f"<{prompt[:5]}>"})
+            return
+        peer.ndjson_head()
+        peer.line({**line, "response": f"<{prompt[:5]}", "done": False})
+        peer.line({**last, "response": ">"})
+        peer.end()
+
+
+@pytest.mark.threads
+def test_several_prompts_are_asked_one_after_the_other(proxy, workers):
+    ollama = Echoing()
+    daemon, _ = proxy(ollama, WORKERS=workers)
+    long = "long " + "x" * 50_000
+    prompts = ["one", long, "three"]
+    with Client(daemon.port) as client:
+        answer = client.ask(PATH, completion(prompt=prompts))
+        assert answer.status == 200, answer.body
+        choices = answer.json["choices"]
+        assert [(c["index"], c["text"], c["finish_reason"])
+                for c in choices] == [(0, "<one>", "stop"),
+                                      (1, "<long >", "stop"),
+                                      (2, "<three>", "stop")]
+        assert answer.json["usage"] == {
+            "prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15}
+        answer = client.ask(PATH, completion(
+            True, prompt=prompts, echo=True,
+            stream_options={"include_usage": True}))
+    assert ollama.seen == prompts * 2
+    assert answer.events[-1] == "[DONE]"
+    texts = {}
+    for event in answer.events[:-1]:
+        for choice in event["choices"]:
+            texts.setdefault(choice["index"], []).append(choice["text"])
+    assert {index: "".join(text) for index, text in texts.items()} == {
+        0: "one<one>", 1: long + "<long >", 2: "three<three>"}
+    assert answer.events[-2]["usage"]["total_tokens"] == 15
+    assert len({event["id"] for event in answer.events[:-1]}) == 1
+    first, second = daemon.wait_access(2)
+    assert first["completion_tokens"] == second["completion_tokens"] == "6"
+
+
+def test_several_prompts_of_which_one_fails(proxy):
+    daemon, _ = proxy(Echoing(fail_at="b"))
+    answer = ask(daemon.port, PATH, completion(prompt=["a", "b", "c"]))
+    assert answer.status == 500
+    assert answer.error["message"] == "no"
+    answer = talk(daemon, completion(True, prompt=["a", "b", "c"]))
+    assert "error" in answer.events[-1]
+    assert answer.events[0]["choices"][0]["text"] == "<a"
+
+
+@pytest.mark.parametrize("prompt, message", [
+    (["x"] * 129, "at most 128"), (["x", 1], "array of strings"),
+    ([], "array of strings")])
+def test_prompts_that_are_refused(proxy, prompt, message):
+    daemon, behind = proxy()
+    answer = ask(daemon.port, PATH, completion(prompt=prompt))
+    assert answer.status == 400
+    assert answer.error["param"] == "prompt"
+    assert message in answer.error["message"]
+    assert behind.requests == []
+
+
+def test_who_leaves_between_prompts(proxy):
+    def handler(got, peer):
+        if got.json["prompt"] == "b":
+            peer.pause(10)
+        Echoing()(got, peer)
+
+    daemon, behind = proxy(handler)
+    with Client(daemon.port) as client:
+        client.send(request(PATH, completion(prompt=["a", "b", "c"])))
+        behind.wait_requests(2)
+    assert daemon.wait_access(1)[0]["cause"] == "client_gone"
+    assert len(behind.requests) == 2

@@ -53,6 +53,10 @@ def test_a_model_without_reasoning_is_asked_again(proxy, workers, member,
             answer = client.ask(body=chat("ollama:m", stream, text, **member))
             assert answer.status == 200, answer.body
             assert answer.header("X-Proxy-Dropped-Params") == named
+            if not stream:
+                assert answer.json["model"] == "ollama:m"
+            else:
+                assert answer.events[0]["model"] == "ollama:m"
     first, second = [got.json for got in behind.requests[:2]]
     assert first.pop("think") in ("high", "low")
     assert first == second
