@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <system_error>
 
-#include <endian.h>
 #include <string.h>
 
 namespace llmproxy
@@ -152,8 +151,9 @@ bool write_float_bytes(char *out, std::string_view text)
     uint32_t bits = 0;
     static_assert(sizeof bits == sizeof narrow && sizeof bits == kFloatBytes);
     memcpy(&bits, &narrow, sizeof bits);
-    bits = htole32(bits);
-    memcpy(out, &bits, sizeof bits);
+    for (size_t i = 0; i < kFloatBytes; i++) {
+        out[i] = static_cast<char>(bits >> (8 * i) & 0xff);
+    }
     return true;
 }
 
