@@ -39,6 +39,18 @@ void append_usage(const OllamaLine &line, std::string &out)
 
 } // namespace
 
+void append_text(const OllamaLine &line, std::string &out)
+{
+    if (line.escaped) {
+        out.append(line.text);
+        return;
+    }
+    const size_t quote = out.size();
+    json::append_string(out, line.text);
+    out.erase(quote, 1);
+    out.pop_back();
+}
+
 void AnswerFrame::begin(const ClientRequest &request, const Wishes &wishes,
                         const char *id_prefix, const char *object)
 {

@@ -44,6 +44,9 @@ public:
     virtual uint64_t events() const = 0;
 };
 
+// The line's text as the inside of a JSON string.
+void append_text(const OllamaLine &line, std::string &out);
+
 // What the objects of one answer have in common, whatever they are called.
 class AnswerFrame
 {

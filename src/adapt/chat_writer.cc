@@ -194,8 +194,9 @@ void ChatWriter::chunks(const OllamaLine &line, std::string &out)
         }
     }
     open_delta(out);
-    out += "\"content\":";
-    json::append_string(out, line.text);
+    out += "\"content\":\"";
+    append_text(line, out);
+    out += '"';
     if (line.tool_calls != nullptr) {
         out += ',';
         tool_calls(line, true, out);
@@ -214,8 +215,9 @@ void ChatWriter::end(const OllamaLine &line, bool /*last*/, std::string &out)
 void ChatWriter::whole(const OllamaLine &line, bool /*last*/, std::string &out)
 {
     out += frame_.head();
-    out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":";
-    json::append_string(out, line.text);
+    out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"";
+    append_text(line, out);
+    out += '"';
     if (!line.thinking.empty()) {
         out += ',';
         reasoning(line.thinking, out);

@@ -47,15 +47,6 @@ uint64_t count_escaped(std::string_view text)
     return count;
 }
 
-// Goes on in a JSON string that is open, and leaves it open.
-void append_inside(std::string &out, std::string_view text)
-{
-    const size_t quote = out.size();
-    json::append_string(out, text);
-    out.erase(quote, 1);
-    out.pop_back();
-}
-
 // What a token adds to the text. A part of a character has only `bytes`.
 std::string token_text(const json_t *token)
 {
@@ -201,7 +192,7 @@ void CompletionWriter::write_event(const OllamaLine &line,
                                    const char *finish_reason, std::string &out)
 {
     out += text_head_;
-    append_inside(out, line.text);
+    append_text(line, out);
     close_choice(line, finish_reason, out);
     frame_.end_event(out);
     text_size_ += count_code_points(line.text);
@@ -213,7 +204,7 @@ void CompletionWriter::whole(const OllamaLine &line, bool last,
     out += first_ ? text_head_ : ',' + open_choice_;
     out += echo_;
     echo_ = std::string();
-    append_inside(out, line.text);
+    append_text(line, out);
     close_choice(line, finish_reason_of(line), out);
     if (last) {
         AnswerFrame::end_whole(line, out);

@@ -268,7 +268,8 @@ AdaptStatus OllamaGeneration::finish_whole(std::string &out)
     if (text.empty()) {
         return fail_unfinished();
     }
-    if (!read_line(text, endpoint_.lines, line, error_)) {
+    if (!read_common_end(text, endpoint_.lines, line) &&
+        !read_line(text, endpoint_.lines, line, error_)) {
         return fail_as_said();
     }
     if (!line.done) {
@@ -337,7 +338,8 @@ AdaptStatus OllamaGeneration::on_other_line(std::string_view text,
                                             std::string &out)
 {
     OllamaLine line;
-    if (!read_line(text, endpoint_.lines, line, error_)) {
+    if (!read_common_end(text, endpoint_.lines, line) &&
+        !read_line(text, endpoint_.lines, line, error_)) {
         return fail_as_said();
     }
     begin_answer(line.created_at);

@@ -196,9 +196,8 @@ struct Shape {
 const Shape &shape_of(LineKind kind)
 {
     static constexpr Shape chat = {
-        ",\"message\":{\"role\":\"assistant\",\"content\":\"",
-        "},\"done\":false}"};
-    static constexpr Shape generate = {",\"response\":\"", ",\"done\":false}"};
+        ",\"message\":{\"role\":\"assistant\",\"content\":\"", "},\"done\":"};
+    static constexpr Shape generate = {",\"response\":\"", ",\"done\":"};
     return kind == LineKind::Chat ? chat : generate;
 }
 
@@ -211,16 +210,82 @@ bool take(std::string_view &text, std::string_view what)
     return true;
 }
 
-} // namespace
-
-bool read_common_line(std::string_view line, LineKind kind, CommonLine &out)
+// All of a line up to what it says of its end.
+bool take_common(std::string_view &line, LineKind kind,
+                 std::string_view &created_at, std::string_view &text)
 {
     const Shape &shape = shape_of(kind);
     std::string_view model;
     return take(line, "{\"model\":\"") && take_string(line, model) &&
-           take(line, ",\"created_at\":\"") &&
-           take_string(line, out.created_at) && take(line, shape.before) &&
-           take_string(line, out.text) && line == shape.after;
+           take(line, ",\"created_at\":\"") && take_string(line, created_at) &&
+           take(line, shape.before) && take_string(line, text) &&
+           take(line, shape.after);
+}
+
+// A number of JSON that is no more than digits, of which an int64_t holds 18.
+bool take_digits(std::string_view &text, int64_t &out)
+{
+    size_t size = 0;
+    out = 0;
+    while (size < text.size() && is_digit(text[size])) {
+        out = size < 18 ? out * 10 + (text[size] - '0') : out;
+        size++;
+    }
+    const bool zero_first = size > 1 && text[0] == '0';
+    text.remove_prefix(size);
+    return size > 0 && size <= 18 && !zero_first;
+}
+
+// ,"name":digits
+bool take_count(std::string_view &line, OllamaLine &out)
+{
+    std::string_view name;
+    int64_t count = 0;
+    if (!take(line, ",\"") || !take_string(line, name) || !take(line, ":") ||
+        !take_digits(line, count)) {
+        return false;
+    }
+    if (name == "prompt_eval_count") {
+        out.prompt_tokens = count;
+    } else if (name == "eval_count") {
+        out.completion_tokens = count;
+    } else if (name == "prompt_eval_cached_count") {
+        out.cached_tokens = count;
+    } else {
+        return ends_with(name, "_duration");
+    }
+    return true;
+}
+
+} // namespace
+
+bool read_common_line(std::string_view line, LineKind kind, CommonLine &out)
+{
+    return take_common(line, kind, out.created_at, out.text) &&
+           line == "false}";
+}
+
+bool read_common_end(std::string_view line, LineKind kind, OllamaLine &out)
+{
+    OllamaLine end;
+    if (!take_common(line, kind, end.created_at, end.text) ||
+        !take(line, "true,\"done_reason\":\"") ||
+        !take_string(line, end.done_reason) ||
+        (end.done_reason != "stop" && end.done_reason != "length")) {
+        return false;
+    }
+    while (starts_with(line, ",")) {
+        if (!take_count(line, end)) {
+            return false;
+        }
+    }
+    end.done = true;
+    end.escaped = true;
+    const bool whole = line == "}" || line == "}\n";
+    if (whole) {
+        out = std::move(end);
+    }
+    return whole;
 }
 
 std::string dump_exactly(const OllamaLine &line, const json_t *value)

@@ -15,11 +15,13 @@ namespace llmproxy
 // None: an answer that is never streamed, and has no lines.
 enum class LineKind { Chat, Generate, None };
 
-// One object of an answer. The views live as long as `root`.
+// One object of an answer. The views live as long as `root`, or without one as
+// the line itself.
 struct OllamaLine {
     json::Ptr root;
     std::string_view created_at;
     std::string_view text;
+    bool escaped = false; // `text` is as it stands between its quotes
     std::string_view thinking;
     json_t *tool_calls = nullptr; // an array that is not empty, or nullptr
     json_t *logprobs = nullptr;   // the same
@@ -51,6 +53,10 @@ struct CommonLine {
 
 // False for any other line, and for one that jansson might not accept.
 bool read_common_line(std::string_view line, LineKind kind, CommonLine &out);
+
+// The same for the usual last line, or whole answer: it differs in "done":true
+// with a reason and numbers behind it.
+bool read_common_end(std::string_view line, LineKind kind, OllamaLine &out);
 
 } // namespace llmproxy
 

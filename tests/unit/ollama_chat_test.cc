@@ -444,6 +444,86 @@ void assert_both_ways(std::string_view content)
     }
 }
 
+// The last line, or the whole answer.
+void assert_both_ends(std::string_view content, const std::string &end)
+{
+    const std::string before = "\"},\"done\":true,";
+    const std::string fast_line = line_with(content, (before + end).c_str());
+    const std::string slow_line =
+        line_with(content, (before + ' ' + end).c_str());
+    for (const char *members : {R"("stream":true)", R"("stream":false)",
+                                R"("stream":true,"stream_options":)"
+                                R"({"include_usage":true})"}) {
+        Client client(request_with(members));
+        Reply reply;
+        reply.body = fast_line;
+        const Seen fast = talk(client, reply, kWhole);
+        reply.body = slow_line;
+        const Seen slow = talk(client, reply, kWhole);
+        if (fast.status != slow.status) {
+            print_error("%s%s\n", members, fast_line.c_str());
+        }
+        assert_int_equal(static_cast<int>(fast.status),
+                         static_cast<int>(slow.status));
+        assert_int_equal(fast.usage.prompt, slow.usage.prompt);
+        assert_int_equal(fast.usage.completion, slow.usage.completion);
+        if (!fast.begun) {
+            assert_string_equal(api_error_body(fast.error).c_str(),
+                                api_error_body(slow.error).c_str());
+            continue;
+        }
+        if (fast.shape.sse) {
+            assert_json(read_events(without_ids(fast.body)).get(),
+                        read_events(without_ids(slow.body)).get(), "ends");
+        } else {
+            assert_json(parse(without_ids(fast.body)).get(),
+                        parse(without_ids(slow.body)).get(), "ends");
+            assert_true(*fast.shape.length == fast.body.size());
+        }
+    }
+}
+
+void both_ways_through_the_end_are_equal(void **)
+{
+    static const char *const ends[] = {
+        R"("done_reason":"stop"})",
+        R"("done_reason":"length"})"
+        "\n",
+        R"("done_reason":"load"})",
+        R"("done_reason":"","eval_count":1})",
+        R"("done_reason":"stop","total_duration":412000000,)"
+        R"("load_duration":9000000,"prompt_eval_count":14,)"
+        R"("prompt_eval_duration":21000000,"eval_count":3,)"
+        R"("eval_duration":55000000})",
+        R"("done_reason":"stop","prompt_eval_count":1,)"
+        R"("prompt_eval_cached_count":7,"eval_count":2})",
+        R"("done_reason":"stop","eval_count":0,"prompt_eval_count":10})",
+        R"("done_reason":"stop","eval_count":1.5})",
+        R"("done_reason":"stop","eval_count":-1})",
+        R"("done_reason":"stop","eval_count":01})",
+        R"("done_reason":"stop","eval_count":999999999999999999})",
+        R"("done_reason":"stop","eval_count":1000000000000000000})",
+        R"("done_reason":"stop","eval_count":99999999999999999999})",
+        R"("done_reason":"stop","eval_count":1,"eval_count":2})",
+        R"("done_reason":"stop","eval_count":})",
+        R"("done_reason":"stop","logprobs":[{"token":"a","logprob":-1}]})",
+        R"("done_reason":"stop","message":{"content":"b"}})",
+        R"("done_reason":"stop","error":"no"})",
+        R"("done_reason":"stop","other":7})",
+        R"("done_reason":"stop"} )",
+        R"("done_reason":"stop"}})",
+        R"("done_reason":"stop")",
+        R"("done_reason":"stop",})",
+        R"("done_reason":"st\u006fp"})",
+    };
+    for (const char *end : ends) {
+        for (const char *content :
+             {"", "word", R"(\u003c\n\"\ud83d\ude00)", R"(\ud83d)", "\x01"}) {
+            assert_both_ends(content, end);
+        }
+    }
+}
+
 void both_ways_through_a_line_are_equal(void **)
 {
     static const char *const bits[] = {
@@ -1062,6 +1142,7 @@ int main()
         cmocka_unit_test(oversized_skeletons_are_refused),
         cmocka_unit_test(json_that_cannot_be_translated_is_refused),
         cmocka_unit_test(both_ways_through_a_line_are_equal),
+        cmocka_unit_test(both_ways_through_the_end_are_equal),
         cmocka_unit_test(cut_lines_never_pass),
         cmocka_unit_test(an_error_before_any_output_keeps_its_status),
         cmocka_unit_test(a_context_that_runs_out_in_a_stream_is_named),
