@@ -54,6 +54,26 @@ def test_the_manual_names_the_options_of_help():
     assert set(options) == page_options("man/llm-proxyd.8")
 
 
+def translated_fields(path):
+    """What the table of one of Ollama's endpoints takes over."""
+    table = re.search(r"constexpr Row kRows\[\] = \{(.*?)\n\};", read(path),
+                      re.S)[1]
+    return set(re.findall(r'\{"(\w+)", on_\w+\}', table))
+
+
+@pytest.mark.parametrize("word, path", [
+    ("chat", "src/adapt/ollama_chat.cc"),
+    ("text", "src/adapt/ollama_completion.cc"),
+    ("embed", "src/adapt/embedding_request.cc")])
+def test_the_readme_names_every_translated_field(word, path):
+    named = set()
+    for fields, where in re.findall(r"^\| (`[^|]*) \| ([a-z, ]+) \|",
+                                    read("README.md"), re.M):
+        if word in where.split(", "):
+            named |= set(re.findall(r"`(\w+)`", fields))
+    assert named == translated_fields(path)
+
+
 def test_the_version_is_one():
     version = re.search(r"version: '([^']+)'", read("meson.build"))[1]
     status, text = run([DAEMON, "-V"])
