@@ -144,7 +144,7 @@ constexpr Row kRows[] = {
 constexpr NativeEndpoint kEmbedding = {
     "/api/embed",    LineKind::None, "input",
     false,           check_input,    {kRows, std::size(kRows)},
-    translate_input,
+    translate_input, nullptr,
 };
 
 } // namespace

@@ -19,6 +19,7 @@
 #include "ollama_options.h"
 #include "ollama_tools.h"
 #include "ollama_translation.h"
+#include "plain_chat.h"
 
 namespace llmproxy
 {
@@ -148,9 +149,9 @@ bool on_messages(Translation &t, json::Ptr &out)
 }
 
 constexpr NativeEndpoint kChat = {
-    "/api/chat", LineKind::Chat, "messages",
-    false,       check_messages, {kRows, std::size(kRows)},
-    on_messages,
+    "/api/chat", LineKind::Chat,       "messages",
+    false,       check_messages,       {kRows, std::size(kRows)},
+    on_messages, translate_plain_chat,
 };
 
 } // namespace

@@ -215,7 +215,7 @@ bool on_prompt(Translation &t, json::Ptr &out)
 
 constexpr NativeEndpoint kGenerate = {
     "/api/generate", LineKind::Generate,        "prompt",  true,
-    check_prompt,    {kRows, std::size(kRows)}, on_prompt,
+    check_prompt,    {kRows, std::size(kRows)}, on_prompt, nullptr,
 };
 
 } // namespace

@@ -84,6 +84,10 @@ bool translate_request(const NativeEndpoint &endpoint,
                        const ClientRequest &request, UpstreamRequest &out,
                        Wishes &wishes, ApiError &err)
 {
+    out.path = endpoint.path;
+    if (endpoint.plain != nullptr && endpoint.plain(request, out, wishes)) {
+        return true;
+    }
     Skeleton skeleton;
     json::Ptr root;
     if (!skeleton.build(request.body, request.facts, root, err)) {
@@ -111,7 +115,6 @@ bool translate_request(const NativeEndpoint &endpoint,
     if (json_object_size(options.get()) > 0) {
         json_object_set(body.get(), "options", options.get());
     }
-    out.path = endpoint.path;
     json::append_dump(out.own, body.get());
     skeleton.cut(out.own, out.body);
     return true;

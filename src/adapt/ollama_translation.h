@@ -83,6 +83,9 @@ struct NativeEndpoint {
     Rows rows;
     // Makes Ollama's subject of the client's; behind the rows.
     bool (*translate)(Translation &t, json::Ptr &out);
+    // Does all of it for a request that is plain enough; nullptr if none is.
+    bool (*plain)(const ClientRequest &request, UpstreamRequest &out,
+                  Wishes &wishes);
 };
 
 // Fills method, path and body of `out`, which point into the client's body.

@@ -70,7 +70,7 @@ std::string ollama_line(std::string_view content, std::string_view rest)
 
 constexpr std::string_view kWord = "\"content\":\" about this\"";
 constexpr std::string_view kOllamaEnd =
-    "\"done_reason\":\"stop\",\"done\":true,\"total_duration\":174560334,"
+    "\"done\":true,\"done_reason\":\"stop\",\"total_duration\":174560334,"
     "\"load_duration\":101397084,\"prompt_eval_count\":42,"
     "\"prompt_eval_duration\":13074791,\"eval_count\":200,"
     "\"eval_duration\":52479709";
