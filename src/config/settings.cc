@@ -193,12 +193,6 @@ void load_tokens(std::vector<Found> &found, const std::string &path,
         }
         parse_tokens(text, file.text, true, config.tokens, problems);
     }
-    for (const Principal &principal : config.tokens.principals()) {
-        if (principal.concurrency > 0) {
-            config.warnings.push_back("token \"" + principal.label +
-                                      "\": concurrency is not enforced yet");
-        }
-    }
 }
 
 uint64_t default_workers()

@@ -68,6 +68,7 @@ struct MemoryLimitTable::Record {
     uint64_t minute_used = 0;
     int64_t day = kUnset;
     uint64_t day_used = 0;
+    std::atomic<uint64_t> running{0}; // not under the lock
 
     // Leaves windows behind that are over. A wall clock that steps back over
     // midnight keeps the day it had (else the day's limit would be given
@@ -170,6 +171,24 @@ void MemoryLimitTable::refund(const Principal &principal,
     if (r.day == stamp.day && r.day_used > 0) {
         r.day_used--;
     }
+}
+
+bool MemoryLimitTable::enter(const Principal &principal)
+{
+    std::atomic<uint64_t> &running = record(principal.slot).running;
+    uint64_t now = running.load(std::memory_order_relaxed);
+    do {
+        if (is_used_up(principal.concurrency, now)) {
+            return false;
+        }
+    } while (!running.compare_exchange_weak(now, now + 1,
+                                            std::memory_order_relaxed));
+    return true;
+}
+
+void MemoryLimitTable::leave(uint32_t slot)
+{
+    record(slot).running.fetch_sub(1, std::memory_order_relaxed);
 }
 
 std::optional<LimitVerdict> MemoryLimiter::admit(const Principal &principal,

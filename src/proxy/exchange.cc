@@ -244,9 +244,17 @@ void Exchange::on_body_complete()
         refuse(err, Cause::ClientError);
         return;
     }
+    if (!endpoint_->charged) {
+        admitted(LimitVerdict());
+        return;
+    }
+    slot_ = ConcurrencySlot(context_.process.limits, *principal_);
+    if (!slot_.held()) {
+        refuse(make_error(ApiErrorKind::ConcurrencyLimit), Cause::Denied);
+        return;
+    }
     const std::optional<LimitVerdict> verdict =
-        endpoint_->charged ? context_.limiter.admit(*principal_, id_, *this)
-                           : LimitVerdict();
+        context_.limiter.admit(*principal_, id_, *this);
     if (verdict) {
         admitted(*verdict);
     }

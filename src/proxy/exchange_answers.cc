@@ -144,6 +144,7 @@ void Exchange::finish(Cause cause)
         fatal("an exchange finished twice");
     }
     over_ = true;
+    slot_.give_back();
     context_.limiter.forget(id_);
     context_.catalog.forget(id_);
     if (ticket_.held() && (relay_ == nullptr || !relay_->reached())) {

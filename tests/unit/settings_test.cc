@@ -654,10 +654,6 @@ static void other_warnings_are_given(void **)
     const TempFile ca("-----BEGIN CERTIFICATE-----\n");
     assert_true(has_warning(load_setting("VLLM_CA_FILE", ca.path()).config,
                             "backend vllm: its CA file is not used"));
-    const Loaded slots =
-        load("", {{"TOKENS_JSON", "[{\"token\":\"demo-key-123\",\"label\":"
-                                  "\"demo\",\"concurrency\":2}]"}});
-    assert_true(has_warning(slots.config, "concurrency is not enforced yet"));
 }
 
 static void the_dump_masks_secrets_and_can_be_read_again(void **)

@@ -20,7 +20,7 @@ struct Principal {
     std::string label;
     uint64_t rpm = 0;                // 0 = unlimited
     uint64_t rpd = 0;                // 0 = unlimited
-    uint64_t concurrency = 0;        // 0 = unlimited; not enforced yet
+    uint64_t concurrency = 0;        // requests at a time; 0 = unlimited
     std::vector<std::string> models; // patterns; empty = all
     bool disabled = false;
     int64_t expires_s = 0; // Unix seconds; 0 = never

@@ -35,6 +35,10 @@ public:
     LimitVerdict admit(const Principal &principal);
     LimitVerdict peek(const Principal &principal);
     void refund(const Principal &principal, const LimitStamp &stamp);
+    // Counts one more running request; false if the token has as many as it
+    // may. Each success is followed by one leave() with the principal's slot.
+    [[nodiscard]] bool enter(const Principal &principal);
+    void leave(uint32_t slot);
 
 private:
     struct Record;

@@ -4,6 +4,7 @@
 #include "llm_proxy/config/route.h"
 #include "llm_proxy/http/header_lint.h"
 #include "llm_proxy/json/scanner.h"
+#include "llm_proxy/limit/slot.h"
 #include "llm_proxy/limit/ticket.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/proxy/endpoints.h"
@@ -91,6 +92,7 @@ private:
     size_t body_reserved_ = 0; // of the room set aside for bodies
     json::BodyScanner scanner_;
     Route route_;
+    ConcurrencySlot slot_;
     LimitTicket ticket_;
     std::unique_ptr<Relay> relay_;
     int64_t started_ms_;
