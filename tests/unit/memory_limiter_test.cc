@@ -1,9 +1,13 @@
 // limit/memory_limiter and ticket: exact windows on a clock of our own.
 
 #include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/limit/slot.h"
 #include "llm_proxy/limit/ticket.h"
 
+#include <atomic>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "cmocka.hpp"
 
@@ -351,6 +355,66 @@ static void a_ticket_is_refunded_once_wherever_it_moved(void **)
     assert_int_equal(limiter.peek(f.principal)->remaining_minute, 4);
 }
 
+static void so_many_at_a_time_and_no_more(void **)
+{
+    Fixture f(0, 0);
+    f.principal.concurrency = 2;
+    ConcurrencySlot first(f.table, f.principal);
+    {
+        const ConcurrencySlot second(f.table, f.principal);
+        assert_true(first.held());
+        assert_true(second.held());
+        assert_false(ConcurrencySlot(f.table, f.principal).held());
+    }
+    ConcurrencySlot third(f.table, f.principal);
+    assert_true(third.held());
+    first = std::move(third);
+    assert_true(ConcurrencySlot(f.table, f.principal).held());
+    // Lowered by a reload: what runs goes on, and counts.
+    const ConcurrencySlot fourth(f.table, f.principal);
+    f.principal.concurrency = 1;
+    first.give_back();
+    first.give_back();
+    assert_false(ConcurrencySlot(f.table, f.principal).held());
+}
+
+static void at_a_time_is_exact_over_threads(void **)
+{
+    Fixture f(0, 0);
+    f.principal.concurrency = 3;
+    std::atomic<int> running{0};
+    std::atomic<int> most{0};
+    std::atomic<int> entered{0};
+    const auto work = [&] {
+        for (int i = 0; i < 20000; i++) {
+            const ConcurrencySlot slot(f.table, f.principal);
+            if (!slot.held()) {
+                continue;
+            }
+            const int now = ++running;
+            int seen = most;
+            while (now > seen && !most.compare_exchange_weak(seen, now)) {
+            }
+            entered++;
+            running--;
+        }
+    };
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; i++) {
+        threads.emplace_back(work);
+    }
+    for (std::thread &thread : threads) {
+        thread.join();
+    }
+    assert_in_range(most, 1, 3);
+    assert_true(entered > 0);
+    // Nothing is left behind.
+    const ConcurrencySlot one(f.table, f.principal);
+    const ConcurrencySlot two(f.table, f.principal);
+    const ConcurrencySlot three(f.table, f.principal);
+    assert_true(three.held());
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -372,6 +436,8 @@ int main()
         cmocka_unit_test(tokens_do_not_share_a_record),
         cmocka_unit_test(many_threads_get_exactly_the_limit),
         cmocka_unit_test(a_ticket_is_refunded_once_wherever_it_moved),
+        cmocka_unit_test(so_many_at_a_time_and_no_more),
+        cmocka_unit_test(at_a_time_is_exact_over_threads),
     };
     return cmocka_run_group_tests_name("memory_limiter", tests, nullptr,
                                        nullptr);
