@@ -1,6 +1,7 @@
 #ifndef LLM_PROXY_SRC_CONFIG_SETTING_READERS_H
 #define LLM_PROXY_SRC_CONFIG_SETTING_READERS_H
 
+#include "llm_proxy/base/files.h"
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/json/value.h"
@@ -11,7 +12,6 @@
 #include <vector>
 
 #include "addresses.h"
-#include "files.h"
 #include "quoted.h"
 
 // How the text of one setting becomes a typed member of Config. A reader

@@ -5,6 +5,7 @@
 
 #include "llm_proxy/config/settings.h"
 
+#include "llm_proxy/base/files.h"
 #include "llm_proxy/base/strings.h"
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 #include <sched.h>
 
 #include "addresses.h"
-#include "files.h"
 #include "quoted.h"
 #include "setting_table.h"
 

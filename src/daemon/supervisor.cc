@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "options.h"
+#include "state_file.h"
 
 namespace llmproxy
 {
@@ -27,7 +28,8 @@ Supervisor::Supervisor(const Clock &clock, std::string config_path,
                        Environment environment,
                        const std::shared_ptr<Config> &config)
     : process_(clock), config_path_(std::move(config_path)),
-      environment_(std::move(environment)), timer_(loop_, *this)
+      environment_(std::move(environment)), timer_(loop_, *this),
+      state_timer_(loop_, *this)
 {
     apply(config);
 }
@@ -49,6 +51,10 @@ int Supervisor::run()
         return kExitCannotCreate;
     }
     process_.access_log.use(std::move(access_log));
+    if (!config_->state_file.empty() &&
+        !load_state(config_->state_file, process_.limits)) {
+        return kExitCannotCreate;
+    }
     if (!open_listeners()) {
         return kExitOs;
     }
@@ -63,8 +69,12 @@ int Supervisor::run()
     }
     log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
                workers_.size());
+    arm_state_timer();
     loop_.run();
     stop_workers();
+    if (!config_->state_file.empty()) {
+        save_state(config_->state_file, process_.limits);
+    }
     log_notice("ended");
     return 0;
 }
@@ -163,7 +173,17 @@ void Supervisor::reload()
     for (const std::unique_ptr<Worker> &worker : workers_) {
         worker->set_config(config_);
     }
+    arm_state_timer();
     log_notice("reloaded, %zu tokens", config_->tokens.size());
+}
+
+void Supervisor::arm_state_timer()
+{
+    if (config_->state_file.empty()) {
+        state_timer_.cancel();
+    } else {
+        state_timer_.arm(config_->state_interval_ms);
+    }
 }
 
 void Supervisor::reopen_logs()
@@ -254,8 +274,13 @@ void Supervisor::cut_off()
     timer_.arm(kLastWordsMs);
 }
 
-void Supervisor::on_timer(Timer &)
+void Supervisor::on_timer(Timer &timer)
 {
+    if (&timer == &state_timer_) {
+        save_state(config_->state_file, process_.limits);
+        arm_state_timer();
+        return;
+    }
     switch (phase_) {
     case Phase::Serving:
         break;

@@ -54,6 +54,7 @@ private:
     void cut_off();
     void stop_workers();
     void worker_drained();
+    void arm_state_timer();
 
     EventLoop loop_;
     ProcessState process_;
@@ -66,6 +67,7 @@ private:
     std::vector<std::thread> threads_;
     std::vector<event *> signals_;
     Timer timer_; // of the phase
+    Timer state_timer_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
     size_t closed_ = 0;  // workers that accept no more

@@ -104,17 +104,47 @@ MemoryLimitTable::Record &MemoryLimitTable::record(uint32_t slot)
     return records[place.index];
 }
 
+uint32_t MemoryLimitTable::slot_of(const Sha256 &digest)
+{
+    const auto next = static_cast<uint32_t>(slots_.size());
+    const uint32_t slot = slots_.emplace(digest, next).first->second;
+    const Place place = find_place(slot);
+    std::atomic<Record *> &block = blocks_[place.block];
+    if (block.load(std::memory_order_relaxed) == nullptr) {
+        block.store(new Record[block_size(place.block)],
+                    std::memory_order_release);
+    }
+    return slot;
+}
+
 void MemoryLimitTable::assign_slots(TokenTable &tokens)
 {
     for (Principal &principal : tokens.principals()) {
-        const auto next = static_cast<uint32_t>(slots_.size());
-        principal.slot = slots_.emplace(principal.digest, next).first->second;
-        const Place place = find_place(principal.slot);
-        std::atomic<Record *> &block = blocks_[place.block];
-        if (block.load(std::memory_order_relaxed) == nullptr) {
-            block.store(new Record[block_size(place.block)],
-                        std::memory_order_release);
+        principal.slot = slot_of(principal.digest);
+    }
+}
+
+std::vector<DayCounter> MemoryLimitTable::day_counters()
+{
+    std::vector<DayCounter> counters;
+    for (const auto &[digest, slot] : slots_) {
+        Record &r = record(slot);
+        const std::lock_guard<std::mutex> guard(r.lock);
+        r.roll(clock_.mono_ms(), day_of(clock_.wall_ms()));
+        if (r.day_used > 0) {
+            counters.push_back({digest, r.day, r.day_used});
         }
+    }
+    return counters;
+}
+
+void MemoryLimitTable::restore(const std::vector<DayCounter> &counters)
+{
+    for (const DayCounter &counter : counters) {
+        Record &r = record(slot_of(counter.digest));
+        const std::lock_guard<std::mutex> guard(r.lock);
+        r.day = counter.day;
+        r.day_used = counter.used;
     }
 }
 

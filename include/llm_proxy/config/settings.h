@@ -83,6 +83,8 @@ struct Config {
     BackendKind default_backend = BackendKind::Ollama;
     std::vector<AddressRange> trusted_proxies;
     TokenTable tokens;
+    std::string state_file; // empty = none
+    int64_t state_interval_ms = 0;
 
     uint64_t max_body_bytes = 0;
     uint64_t max_buffered_bytes = 0; // over all connections

@@ -2,6 +2,7 @@
 #define LLM_PROXY_LIMIT_MEMORY_LIMITER_H
 
 #include "llm_proxy/base/clock.h"
+#include "llm_proxy/limit/day_counters.h"
 #include "llm_proxy/limit/limiter.h"
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace llmproxy
 {
@@ -30,6 +32,12 @@ public:
     // Gives every principal the slot of its record, making new ones. Called
     // by the supervisor before a configuration is published.
     void assign_slots(TokenTable &tokens);
+    // What is used of the day that runs, by every token that used any; tokens
+    // that a reload took away are still counted. Called by the supervisor.
+    std::vector<DayCounter> day_counters();
+    // Goes on from counters of an earlier process, tokens that are not known
+    // (yet) included. Called by the supervisor before anybody is admitted.
+    void restore(const std::vector<DayCounter> &counters);
 
     // Any thread.
     LimitVerdict admit(const Principal &principal);
@@ -43,6 +51,7 @@ public:
 private:
     struct Record;
     Record &record(uint32_t slot);
+    uint32_t slot_of(const Sha256 &digest);
     LimitVerdict decide(const Principal &principal, bool take);
 
     const Clock &clock_;
