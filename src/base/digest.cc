@@ -8,6 +8,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 namespace llmproxy
 {
@@ -41,6 +42,18 @@ Sha256 sha256(std::string_view bytes)
         EVP_DigestUpdate(context.get(), bytes.data(), bytes.size()) != 1 ||
         EVP_DigestFinal_ex(context.get(), out.data(), nullptr) != 1) {
         fatal("libcrypto cannot compute SHA-256");
+    }
+    return out;
+}
+
+Sha256 hmac_sha256(std::string_view secret, std::string_view bytes)
+{
+    Sha256 out;
+    if (algorithm() == nullptr ||
+        HMAC(algorithm(), secret.data(), static_cast<int>(secret.size()),
+             reinterpret_cast<const unsigned char *>(bytes.data()),
+             bytes.size(), out.data(), nullptr) == nullptr) {
+        fatal("libcrypto cannot compute HMAC-SHA-256");
     }
     return out;
 }

@@ -361,6 +361,19 @@ inline bool read_listen(const Setting & /*s*/, const std::string &value,
     return true;
 }
 
+// A secret is not shown, whatever is wrong with it.
+inline bool read_receipt_secret(const Setting & /*s*/, const std::string &value,
+                                Draft &draft, Error &err)
+{
+    constexpr size_t least = 16;
+    if (value.size() < least) {
+        err.message = "must be at least 16 characters long";
+        return false;
+    }
+    draft.config.receipt_secret = value;
+    return true;
+}
+
 inline bool read_trusted_proxies(const Setting & /*s*/,
                                  const std::string &value, Draft &draft,
                                  Error &err)

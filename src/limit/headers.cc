@@ -59,6 +59,29 @@ Window day_window(const LimitVerdict &v)
     return {v.rpd, v.remaining_day, v.reset_day_ms};
 }
 
+// One item of each of the draft's lists: "rpm";q=60;w=60 and "rpm";r=59;t=1.
+void append_draft_items(const char *name, const Window &window,
+                        uint64_t length_s, std::string &policy,
+                        std::string &state)
+{
+    if (window.limit == 0) {
+        return;
+    }
+    for (std::string *list : {&policy, &state}) {
+        *list += list->empty() ? "\"" : ", \"";
+        *list += name;
+        *list += '"';
+    }
+    policy += ";q=";
+    append_u64(policy, window.limit);
+    policy += ";w=";
+    append_u64(policy, length_s);
+    state += ";r=";
+    append_u64(state, window.remaining);
+    state += ";t=";
+    append_u64(state, ceil_seconds(window.reset_ms));
+}
+
 } // namespace
 
 std::string format_reset(int64_t ms)
@@ -94,7 +117,8 @@ std::string format_reset(int64_t ms)
     return out + "s";
 }
 
-void append_limit_headers(const LimitVerdict &verdict, FieldBlock &out)
+void append_limit_headers(const LimitVerdict &verdict, bool draft,
+                          FieldBlock &out)
 {
     const Window day = day_window(verdict);
     const Window closest =
@@ -109,6 +133,14 @@ void append_limit_headers(const LimitVerdict &verdict, FieldBlock &out)
         out.add("X-RateLimit-Limit-Requests-Day", day.limit);
         out.add("X-RateLimit-Remaining-Requests-Day", day.remaining);
         out.add("X-RateLimit-Reset-Requests-Day", format_reset(day.reset_ms));
+    }
+    if (draft) {
+        std::string policy;
+        std::string state;
+        append_draft_items("rpm", minute_window(verdict), 60, policy, state);
+        append_draft_items("rpd", day, 86400, policy, state);
+        out.add("RateLimit-Policy", policy);
+        out.add("RateLimit", state);
     }
 }
 

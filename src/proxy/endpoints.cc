@@ -30,6 +30,8 @@ const Endpoint kEndpoints[] = {
     {"/healthz", "healthz", EndpointKind::Healthz, kNone, false, false,
      nullptr},
     {"/readyz", "readyz", EndpointKind::Readyz, kNone, false, false, nullptr},
+    {"/internal/authz", "authz", EndpointKind::Authz, kNone, false, false,
+     nullptr},
     {"/v1/responses", "responses", kRelay, EndMark::Responses, true, true,
      nullptr},
     {"/v1/rerank", "rerank", kRelay, kNone, true, true, nullptr},
@@ -74,6 +76,9 @@ const char *allowed_methods(const Endpoint &endpoint)
 
 bool method_allowed(const Endpoint &endpoint, Method method)
 {
+    if (endpoint.kind == EndpointKind::Authz) {
+        return true;
+    }
     if (endpoint.kind == EndpointKind::Relay) {
         return method == Method::Post;
     }
@@ -98,7 +103,8 @@ std::string unknown_url_message(Method method, std::string_view path,
     append_escaped(message, path, 200);
     message += ").";
     const Endpoint *meant = find_endpoint(single, config);
-    if (meant != nullptr && single != path) {
+    if (meant != nullptr && single != path &&
+        meant->kind != EndpointKind::Authz) {
         message += " Did you mean ";
         message += meant->path;
         message += "?";

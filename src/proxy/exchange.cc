@@ -7,6 +7,7 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/limit/headers.h"
+#include "llm_proxy/proxy/trust.h"
 
 #include <algorithm>
 #include <utility>
@@ -90,6 +91,10 @@ void Exchange::on_head(const RequestHead &head)
         refuse(err, Cause::ClientError);
         return;
     }
+    if (endpoint_ != nullptr && endpoint_->kind == EndpointKind::Authz) {
+        authorize();
+        return;
+    }
     if (head.method == Method::Options) {
         answer_options();
         return;
@@ -125,6 +130,10 @@ bool Exchange::check_endpoint(ApiError &err)
         return true;
     }
     endpoint_ = find_endpoint(head_->path, *config_);
+    if (endpoint_ != nullptr && endpoint_->kind == EndpointKind::Authz &&
+        !is_admin_peer(*config_, sink_.peer(), *head_)) {
+        endpoint_ = nullptr;
+    }
     if (endpoint_ == nullptr) {
         err = make_error(
             ApiErrorKind::UnknownUrl,
@@ -236,6 +245,8 @@ void Exchange::on_body_complete()
     case EndpointKind::ModelDetail:
         context_.catalog.get(id_, config_, *this);
         return;
+    case EndpointKind::Authz:
+        return; // it waits for the limiter
     case EndpointKind::Relay:
         break;
     }
@@ -245,12 +256,18 @@ void Exchange::on_body_complete()
         return;
     }
     if (!endpoint_->charged) {
-        admitted(LimitVerdict());
+        dispatch();
         return;
     }
     slot_ = ConcurrencySlot(context_.process.limits, *principal_);
     if (!slot_.held()) {
         refuse(make_error(ApiErrorKind::ConcurrencyLimit), Cause::Denied);
+        return;
+    }
+    if (accept_receipt()) {
+        // The headers are those that the question was answered with.
+        limits_shown_ = true;
+        dispatch();
         return;
     }
     const std::optional<LimitVerdict> verdict =
@@ -320,25 +337,31 @@ bool Exchange::find_route(ApiError &err)
 
 void Exchange::on_limit_verdict(uint64_t, const LimitVerdict &verdict)
 {
-    if (!over_) {
+    if (over_) {
+        return;
+    }
+    if (endpoint_->kind == EndpointKind::Authz) {
+        authorized(verdict);
+    } else {
         admitted(verdict);
     }
 }
 
 void Exchange::admitted(const LimitVerdict &verdict)
 {
-    if (endpoint_->charged) {
-        append_limit_headers(verdict, fields_);
-        limits_shown_ = true;
-    }
+    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
+    limits_shown_ = true;
     if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
         const ApiError error = limit_error(verdict, principal_->label, fields_);
         refuse(error, Cause::Denied);
         return;
     }
-    if (endpoint_->charged) {
-        ticket_ = LimitTicket(context_.limiter, *principal_, verdict.stamp);
-    }
+    ticket_ = LimitTicket(context_.limiter, *principal_, verdict.stamp);
+    dispatch();
+}
+
+void Exchange::dispatch()
+{
     std::unique_ptr<Adapter> adapter =
         route_.backend->kind == BackendKind::Ollama
             ? endpoint_->ollama()

@@ -110,24 +110,11 @@ void Exchange::refuse(const ApiError &error, Cause cause)
         const std::optional<LimitVerdict> now =
             context_.limiter.peek(*principal_);
         if (now) {
-            append_limit_headers(*now, fields_);
+            append_limit_headers(*now, config_->rate_limit_fields, fields_);
         }
     }
     FieldBlock more;
-    const int retry_after = api_error_retry_after(error);
-    if (retry_after > 0) {
-        more.add("Retry-After", static_cast<uint64_t>(retry_after));
-    }
-    if (error.no_retry) {
-        more.add("x-should-retry", "false");
-    }
-    if (!error.allow.empty()) {
-        more.add("Allow", error.allow);
-    }
-    const char *challenge = api_error_challenge(error.kind);
-    if (challenge != nullptr) {
-        more.add("WWW-Authenticate", challenge);
-    }
+    append_error_fields(error, more);
     status_ = api_error_status(error);
     AnswerHead head;
     head.status = status_;

@@ -41,6 +41,25 @@ inline ApiError too_large_error(uint64_t limit)
                           std::to_string(limit) + " bytes.");
 }
 
+// The header lines that belong to an error.
+inline void append_error_fields(const ApiError &error, FieldBlock &out)
+{
+    const int retry_after = api_error_retry_after(error);
+    if (retry_after > 0) {
+        out.add("Retry-After", static_cast<uint64_t>(retry_after));
+    }
+    if (error.no_retry) {
+        out.add("x-should-retry", "false");
+    }
+    if (!error.allow.empty()) {
+        out.add("Allow", error.allow);
+    }
+    const char *challenge = api_error_challenge(error.kind);
+    if (challenge != nullptr) {
+        out.add("WWW-Authenticate", challenge);
+    }
+}
+
 } // namespace llmproxy
 
 #endif

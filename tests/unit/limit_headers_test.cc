@@ -28,7 +28,7 @@ LimitVerdict verdict_of(Outcome outcome, uint64_t rpm, uint64_t left_minute,
 std::string headers_of(const LimitVerdict &verdict)
 {
     FieldBlock out;
-    append_limit_headers(verdict, out);
+    append_limit_headers(verdict, false, out);
     return out.text();
 }
 
@@ -176,6 +176,27 @@ static void a_store_that_failed_is_its_own_error(void **)
     assert_string_equal(extra.text().c_str(), "");
 }
 
+static void the_drafts_fields_come_on_demand(void **)
+{
+    FieldBlock out;
+    append_limit_headers(verdict_of(Outcome::Admitted, 60, 59, 1000, 812), true,
+                         out);
+    assert_true(out.text().find("\r\nRateLimit-Policy: \"rpm\";q=60;w=60, "
+                                "\"rpd\";q=1000;w=86400\r\n"
+                                "RateLimit: \"rpm\";r=59;t=7, "
+                                "\"rpd\";r=812;t=40210\r\n") !=
+                std::string::npos);
+    FieldBlock day;
+    append_limit_headers(verdict_of(Outcome::Admitted, 0, 0, 1000, 812), true,
+                         day);
+    assert_true(day.text().find("RateLimit-Policy: \"rpd\";q=1000;w=86400\r\n"
+                                "RateLimit: \"rpd\";r=812;t=40210\r\n") !=
+                std::string::npos);
+    FieldBlock none;
+    append_limit_headers(verdict_of(Outcome::Admitted, 0, 0, 0, 0), true, none);
+    assert_true(none.text().empty());
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -186,6 +207,7 @@ int main()
         cmocka_unit_test(a_days_denial_stops_retries),
         cmocka_unit_test(retry_after_is_rounded_up_and_never_zero),
         cmocka_unit_test(a_store_that_failed_is_its_own_error),
+        cmocka_unit_test(the_drafts_fields_come_on_demand),
     };
     return cmocka_run_group_tests_name("limit_headers", tests, nullptr,
                                        nullptr);

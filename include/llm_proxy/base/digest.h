@@ -13,6 +13,8 @@ using Sha256 = std::array<uint8_t, 32>;
 
 // FIPS 180-4. The algorithm is fetched from libcrypto once, not per call.
 Sha256 sha256(std::string_view bytes);
+// RFC 2104 over SHA-256.
+Sha256 hmac_sha256(std::string_view secret, std::string_view bytes);
 // Time depends on nothing but the length.
 bool equal_constant_time(const Sha256 &a, const Sha256 &b);
 // The first `digits` (at most 64) lower-case hex digits.

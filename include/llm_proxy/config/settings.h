@@ -83,7 +83,10 @@ struct Config {
     BackendKind default_backend = BackendKind::Ollama;
     std::vector<AddressRange> trusted_proxies;
     TokenTable tokens;
-    std::string state_file; // empty = none
+    std::string receipt_secret;       // empty = one of the process' own
+    bool trust_plain_checked = false; // a bare 1 of a trusted proxy counts
+    bool rate_limit_fields = false;   // the draft's RateLimit, too
+    std::string state_file;           // empty = none
     int64_t state_interval_ms = 0;
 
     uint64_t max_body_bytes = 0;

@@ -20,6 +20,7 @@ enum class EndpointKind {
     ModelDetail, // GET /v1/models/{id}
     Healthz,
     Readyz,
+    Authz, // a web server's question, of any method; no client's business
 };
 
 // One row of the table of what the daemon answers.

@@ -67,6 +67,18 @@ private:
     bool check_json(ApiError &err);
     bool find_route(ApiError &err);
     void admitted(const LimitVerdict &verdict);
+    // Hands the request over to the relay.
+    void dispatch();
+    // A receipt says that the request has been charged.
+    bool accept_receipt();
+    std::string_view receipt_secret() const;
+    // /internal/authz
+    void authorize();
+    bool find_authz_backend(ApiError &err);
+    void authorized(const LimitVerdict &verdict);
+    void allow();
+    void refuse_authz(const ApiError &error);
+    void answer_authz(int status, Cause cause);
     void answer(int status, std::string_view content_type,
                 std::string_view body, Cause cause);
     void answer_options();

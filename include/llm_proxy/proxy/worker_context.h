@@ -3,8 +3,10 @@
 
 #include "llm_proxy/base/byte_budget.h"
 #include "llm_proxy/base/clock.h"
+#include "llm_proxy/base/ids.h"
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/limit/receipt_book.h"
 #include "llm_proxy/loop/client_stream.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/loop/helper.h"
@@ -29,10 +31,14 @@ struct ProcessState {
     explicit ProcessState(const Clock &process_clock)
         : clock(process_clock), limits(process_clock)
     {
+        append_random_hex(receipt_secret, 64);
     }
 
     const Clock &clock;
     MemoryLimitTable limits;
+    ReceiptBook receipts;
+    // Signs receipts where none is configured: the process' own.
+    std::string receipt_secret;
     BackendGate gates[kBackends];
     ByteBudget buffered;
     // Room that is set aside for bodies whose length was announced; the same

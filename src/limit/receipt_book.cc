@@ -1,0 +1,90 @@
+// Remembers charged requests for as long as their receipts are good. What is
+// forgotten can no longer be told from what was never seen, so nothing is
+// forgotten early: a full book takes no new receipt.
+
+#include "llm_proxy/limit/receipt_book.h"
+
+#include "llm_proxy/limit/receipt.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// nginx runs auth_request anew for each internal redirect of a request.
+constexpr int64_t kRepeatMs = 5000;
+// A receipt may come from a clock that is ahead by as much as it lives.
+constexpr int64_t kRememberMs = 2 * kReceiptLifeS * 1000 + 1000;
+
+} // namespace
+
+void ReceiptBook::forget_old(int64_t now_ms)
+{
+    while (!order_.empty()) {
+        const auto oldest = entries_.find(order_.front());
+        if (now_ms - oldest->second.noted_ms <= kRememberMs) {
+            break;
+        }
+        entries_.erase(oldest);
+        order_.pop_front();
+    }
+}
+
+ReceiptBook::Entry *ReceiptBook::entry(const std::string &request_id,
+                                       const Sha256 &token, int64_t now_ms)
+{
+    forget_old(now_ms);
+    const auto found = entries_.find(request_id);
+    if (found != entries_.end()) {
+        return &found->second;
+    }
+    if (entries_.size() >= capacity_) {
+        return nullptr;
+    }
+    order_.push_back(request_id);
+    Entry &made = entries_[request_id];
+    made.token = token;
+    made.noted_ms = now_ms;
+    return &made;
+}
+
+std::optional<LimitVerdict> ReceiptBook::repeat(const std::string &request_id,
+                                                const Sha256 &token,
+                                                int64_t now_ms)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    const auto found = entries_.find(request_id);
+    if (found == entries_.end() || found->second.token != token ||
+        now_ms - found->second.noted_ms > kRepeatMs) {
+        return std::nullopt;
+    }
+    return found->second.verdict;
+}
+
+void ReceiptBook::note(const std::string &request_id, const Sha256 &token,
+                       const LimitVerdict &verdict, int64_t now_ms)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    Entry *at = entry(request_id, token, now_ms);
+    if (at != nullptr && at->token == token) {
+        at->verdict = verdict;
+    }
+}
+
+bool ReceiptBook::use(const std::string &request_id, const Sha256 &token,
+                      int64_t now_ms, std::optional<LimitStamp> &stamp)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    Entry *at = entry(request_id, token, now_ms);
+    if (at == nullptr || at->used) {
+        return false;
+    }
+    at->used = true;
+    if (at->verdict && at->token == token) {
+        stamp = at->verdict->stamp;
+    }
+    return true;
+}
+
+} // namespace llmproxy

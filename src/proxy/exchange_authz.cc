@@ -1,0 +1,188 @@
+// What an exchange has to do with a web server in front that asks first:
+// answering its question, and believing that it has asked.
+#include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/limit/headers.h"
+#include "llm_proxy/limit/receipt.h"
+#include "llm_proxy/proxy/exchange.h"
+#include "llm_proxy/proxy/trust.h"
+
+#include <string>
+
+#include "exchange_errors.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr int kUnauthorized = 401;
+constexpr int kForbidden = 403;
+
+std::string_view field_or_empty(const RequestHead &head, std::string_view name)
+{
+    const std::string_view *value = find_field(head.fields, name);
+    return value == nullptr ? std::string_view() : *value;
+}
+
+// The row of what the web server was asked; nullptr if it does not say, or
+// that is none of ours.
+const Endpoint *original_endpoint(const RequestHead &head, const Config &config)
+{
+    const std::string_view uri = field_or_empty(head, "X-Original-URI");
+    return uri.empty() ? nullptr
+                       : find_endpoint(uri.substr(0, uri.find('?')), config);
+}
+
+bool is_plain_mode(const RequestHead &head)
+{
+    return head.query == "mode=plain" || starts_with(head.query, "mode=plain&");
+}
+
+} // namespace
+
+std::string_view Exchange::receipt_secret() const
+{
+    return config_->receipt_secret.empty()
+               ? std::string_view(context_.process.receipt_secret)
+               : std::string_view(config_->receipt_secret);
+}
+
+void Exchange::authorize()
+{
+    ApiError err;
+    if (!check_token(err) || !find_authz_backend(err)) {
+        refuse_authz(err);
+        return;
+    }
+    const Endpoint *asked = original_endpoint(*head_, *config_);
+    if (asked != nullptr && !asked->charged) {
+        allow();
+        return;
+    }
+    const std::optional<LimitVerdict> before = context_.process.receipts.repeat(
+        request_id_, principal_->digest, context_.process.clock.mono_ms());
+    const std::optional<LimitVerdict> verdict =
+        before ? before : context_.limiter.admit(*principal_, id_, *this);
+    if (verdict) {
+        authorized(*verdict);
+    }
+}
+
+// The body, and the model in it, has not been read when a web server asks. It
+// may name either; what only one backend serves needs no name.
+bool Exchange::find_authz_backend(ApiError &err)
+{
+    const std::string_view model = field_or_empty(*head_, "X-Model");
+    const std::string_view name = field_or_empty(*head_, "X-Proxy-Backend");
+    Error why;
+    if (!model.empty()) {
+        if (!route_model(*config_, model, route_, why)) {
+            err = make_error(ApiErrorKind::InvalidValue, why.message);
+            return false;
+        }
+        if (!may_use(*config_, *principal_, route_.backend->kind,
+                     route_.model)) {
+            err = model_not_found(model);
+            return false;
+        }
+        return true;
+    }
+    const Endpoint *asked = original_endpoint(*head_, *config_);
+    BackendKind kind = config_->default_backend;
+    if (asked != nullptr && asked->kind == EndpointKind::Relay &&
+        asked->ollama == nullptr) {
+        kind = BackendKind::Vllm;
+    }
+    route_.backend = &config_->backends[static_cast<size_t>(kind)];
+    for (const BackendConfig &backend : config_->backends) {
+        if (name == backend.name) {
+            route_.backend = &backend;
+        }
+    }
+    return true;
+}
+
+void Exchange::authorized(const LimitVerdict &verdict)
+{
+    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
+    if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
+        refuse_authz(limit_error(verdict, principal_->label, fields_));
+        return;
+    }
+    context_.process.receipts.note(request_id_, principal_->digest, verdict,
+                                   context_.process.clock.mono_ms());
+    fields_.add("X-RateLimit-Checked",
+                make_receipt(receipt_secret(), principal_->digest, request_id_,
+                             context_.process.clock.wall_ms() / 1000));
+    allow();
+}
+
+void Exchange::allow()
+{
+    fields_.add("X-Proxy-Backend", route_.backend->name);
+    fields_.add("X-Proxy-Label", principal_->label);
+    answer_authz(200, Cause::Done);
+}
+
+// auth_request of nginx knows 401 and 403 only; anything else it makes a 500.
+void Exchange::refuse_authz(const ApiError &error)
+{
+    const int status = api_error_status(error);
+    append_error_fields(error, fields_);
+    if (is_plain_mode(*head_)) {
+        answer_authz(status, Cause::Denied);
+        return;
+    }
+    fields_.add("X-Proxy-Status", static_cast<uint64_t>(status));
+    answer_authz(status == kUnauthorized ? kUnauthorized : kForbidden,
+                 Cause::Denied);
+}
+
+void Exchange::answer_authz(int status, Cause cause)
+{
+    status_ = status;
+    AnswerHead head;
+    head.status = status;
+    head.fields = &fields_;
+    const bool has_body = head_->chunked || head_->content_length > 0;
+    sink_.send_whole(head, "", has_body);
+    finish(cause);
+}
+
+bool Exchange::accept_receipt()
+{
+    const std::string_view given =
+        field_or_empty(*head_, "X-RateLimit-Checked");
+    if (given.empty()) {
+        return false;
+    }
+    if (given == "1") {
+        return config_->trust_plain_checked &&
+               is_trusted_proxy(*config_, sink_.peer());
+    }
+    std::string_view request_id;
+    const ReceiptFault fault = check_receipt(
+        receipt_secret(), principal_->digest,
+        context_.process.clock.wall_ms() / 1000, given, request_id);
+    if (fault != ReceiptFault::None) {
+        log_info("receipt of %s refused: %s", principal_->label.c_str(),
+                 receipt_fault_name(fault));
+        return false;
+    }
+    std::optional<LimitStamp> stamp;
+    if (!context_.process.receipts.use(
+            std::string(request_id), principal_->digest,
+            context_.process.clock.mono_ms(), stamp)) {
+        log_info("receipt of %s refused: used before",
+                 principal_->label.c_str());
+        return false;
+    }
+    if (stamp) {
+        ticket_ = LimitTicket(context_.limiter, *principal_, *stamp);
+    }
+    return true;
+}
+
+} // namespace llmproxy

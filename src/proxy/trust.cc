@@ -1,0 +1,102 @@
+// Who is on the other end of a connection, as far as that can be known.
+#include "llm_proxy/proxy/trust.h"
+
+#include "llm_proxy/base/strings.h"
+
+#include <array>
+#include <string>
+
+#include <arpa/inet.h>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+using Address = std::array<uint8_t, 16>;
+
+constexpr std::string_view kUnix = "unix";
+
+// "192.0.2.1:80" or "[fd00::1]:80"; IPv4 becomes ::ffff:a.b.c.d.
+bool parse_peer(std::string_view peer, Address &out)
+{
+    std::string host(peer.substr(0, peer.rfind(':')));
+    Address address{};
+    if (starts_with(host, "[")) {
+        host = host.substr(1, host.size() - 2);
+        if (inet_pton(AF_INET6, host.c_str(), address.data()) != 1) {
+            return false;
+        }
+    } else {
+        address[10] = address[11] = 0xff;
+        if (inet_pton(AF_INET, host.c_str(), address.data() + 12) != 1) {
+            return false;
+        }
+    }
+    out = address;
+    return true;
+}
+
+bool contains(const AddressRange &range, const Address &address)
+{
+    for (unsigned bit = 0; bit < range.prefix; bit++) {
+        const unsigned mask = 0x80U >> (bit % 8);
+        if (((range.base[bit / 8] ^ address[bit / 8]) & mask) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool is_loopback(const Address &address)
+{
+    static const AddressRange v4 = {
+        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127}, 104};
+    static const AddressRange v6 = {
+        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128};
+    return contains(v4, address) || contains(v6, address);
+}
+
+// What a web server in front adds, whatever its value.
+bool was_forwarded(const RequestHead &head)
+{
+    for (const Field &field : head.fields) {
+        if (iequals(field.name, "Forwarded") || iequals(field.name, "Via") ||
+            iequals(field.name, "X-Real-IP") ||
+            iequals(field.name.substr(0, 12), "X-Forwarded-")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+} // namespace
+
+bool is_trusted_proxy(const Config &config, std::string_view peer)
+{
+    Address address;
+    if (peer == kUnix) {
+        return true;
+    }
+    if (!parse_peer(peer, address)) {
+        return false;
+    }
+    for (const AddressRange &range : config.trusted_proxies) {
+        if (contains(range, address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool is_admin_peer(const Config &config, std::string_view peer,
+                   const RequestHead &head)
+{
+    Address address;
+    return is_trusted_proxy(config, peer) ||
+           (parse_peer(peer, address) && is_loopback(address) &&
+            !was_forwarded(head));
+}
+
+} // namespace llmproxy

@@ -1,0 +1,279 @@
+"""/internal/authz and the receipts it signs: a web server asks once, and the
+daemon charges once."""
+
+import concurrent.futures
+import hashlib
+import hmac
+import json
+import time
+
+import pytest
+from raw import Client, ask, chat
+
+SECRET = "a secret of both daemons"
+TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 5, "rpd": 100},
+          {"token": "other-key-456", "label": "bob", "models": ["vllm:*"]},
+          {"token": "former-key-789", "label": "carol", "disabled": True}]
+
+
+def ok(_request, peer):
+    peer.whole({"ok": 1})
+
+
+def authz(daemon, *headers, path="/internal/authz", **more):
+    return ask(daemon.port, path, headers=list(headers), **more)
+
+
+def receipt(request_id="r1", token="demo-key-123", age=0, secret=SECRET,
+            now=None):
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    stamp = int(time.time() if now is None else now) - age
+    text = f"v1;{stamp};{request_id};{digest[:16]};"
+    return text + hmac.new(secret.encode(), text.encode(),
+                           hashlib.sha256).hexdigest()
+
+
+def remaining(answer):
+    return answer.header("X-RateLimit-Remaining-Requests")
+
+
+def test_who_may_go_on(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    answer = authz(daemon, "X-Request-ID: abc")
+    assert answer.status == 200
+    assert answer.header("Content-Length") == "0"
+    assert answer.header("X-Proxy-Backend") == "ollama"
+    assert answer.header("X-Proxy-Label") == "alice"
+    assert answer.header("X-Request-Id") == "abc"
+    assert answer.header("X-Proxy-Status") is None
+    assert remaining(answer) == "4"
+    assert answer.header("X-RateLimit-Checked").startswith("v1;")
+
+
+@pytest.mark.parametrize("token, status, true_status", [
+    (None, 401, 401), ("wrong-key-000", 401, 401), ("former-key-789", 403, 403),
+])
+@pytest.mark.parametrize("mode", ["", "?mode=plain"])
+def test_who_may_not(proxy, token, status, true_status, mode):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    answer = authz(daemon, path="/internal/authz" + mode, token=token)
+    assert answer.status == status
+    assert answer.header("Content-Length") == "0"
+    assert (answer.header("WWW-Authenticate") is not None) == (status == 401)
+    assert answer.header("X-Proxy-Status") == (
+        None if mode else str(true_status))
+    assert answer.header("X-Proxy-Label") is None
+    assert answer.header("X-RateLimit-Checked") is None
+
+
+def test_a_spent_limit_is_a_403_that_says_429(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    for left in range(4, -1, -1):
+        assert remaining(authz(daemon)) == str(left)
+    denied = authz(daemon)
+    assert denied.status == 403
+    assert denied.header("X-Proxy-Status") == "429"
+    assert 1 <= int(denied.header("Retry-After")) <= 60
+    assert denied.header("retry-after-ms") is not None
+    assert remaining(denied) == "0"
+    assert denied.body == b""
+    plain = authz(daemon, path="/internal/authz?mode=plain")
+    assert plain.status == 429
+    assert plain.header("Retry-After") is not None
+    # The same counters as those of a request.
+    assert ask(daemon.port, body=chat()).status == 429
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_any_method_and_no_body_is_read(proxy, method):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    with Client(daemon.port) as client:
+        assert client.ask("/internal/authz", method=method).status == 200
+        # A body is announced and never comes: the answer does not wait.
+        client.send(b"GET /internal/authz HTTP/1.1\r\nHost: p\r\n"
+                    b"Authorization: Bearer demo-key-123\r\n"
+                    b"Content-Length: 35\r\n\r\n")
+        answer = client.answer()
+        assert answer.status == 200
+        assert answer.header("Connection") == "close"
+
+
+@pytest.mark.parametrize("headers, named, status", [
+    (["X-Model: vllm:m"], "vllm", 200),
+    (["X-Model: m"], "ollama", 200),
+    (["X-Proxy-Backend: vllm"], "vllm", 200),
+    (["X-Proxy-Backend: nobody"], "ollama", 200),
+    (["X-Model: ollama:m", "X-Proxy-Backend: vllm"], "ollama", 200),
+    (["X-Original-URI: /v1/chat/completions?x=1"], "ollama", 200),
+    (["X-Original-URI: /v1/rerank"], "vllm", 200),
+])
+def test_which_backend(proxy, headers, named, status):
+    daemon, _ = proxy(ok, tokens=TOKENS, ENDPOINTS="rerank")
+    answer = authz(daemon, *headers)
+    assert answer.status == status
+    assert answer.header("X-Proxy-Backend") == named
+
+
+def test_a_model_outside_the_list(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    answer = authz(daemon, "X-Model: ollama:m", token="other-key-456")
+    assert answer.status == 403
+    assert answer.header("X-Proxy-Status") == "404"
+    assert authz(daemon, "X-Model: vllm:m",
+                 token="other-key-456").status == 200
+
+
+def test_what_is_free_is_not_charged(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    for uri in ("/v1/models", "/v1/models/x?y", "/healthz"):
+        answer = authz(daemon, f"X-Original-URI: {uri}")
+        assert answer.status == 200
+        assert remaining(answer) is None
+        assert answer.header("X-RateLimit-Checked") is None
+    assert remaining(authz(daemon)) == "4"
+
+
+@pytest.mark.parametrize("forwarded", [
+    "X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1",
+    "X-Real-IP: 192.0.2.1", "X-Forwarded-Host: a", "Via: 1.1 proxy"])
+def test_strangers_get_the_404_of_any_unknown_path(proxy, forwarded):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    answer = authz(daemon, forwarded)
+    other = ask(daemon.port, "/internal/author", headers=[forwarded])
+    assert answer.status == other.status == 404
+    assert (answer.error["message"].replace("authz", "author")
+            == other.error["message"])
+    near = ask(daemon.port, "//internal/authz")
+    assert "Did you mean" not in near.error["message"]
+
+
+def test_trusted_proxies_may_ask(proxy, tmp_path):
+    daemon, _ = proxy(ok, tokens=TOKENS, TRUSTED_PROXIES="127.0.0.0/8",
+                      LISTEN=f"127.0.0.1:0,unix:{tmp_path}/s")
+    assert authz(daemon, "X-Forwarded-For: 192.0.2.1").status == 200
+    with Client(None, unix=f"{tmp_path}/s") as client:
+        assert client.ask("/internal/authz",
+                          headers=["X-Real-IP: 192.0.2.1"]).status == 200
+
+
+@pytest.mark.threads
+def test_asked_twice_charged_once(proxy, workers):
+    daemon, behind = proxy(ok, WORKERS=workers, tokens=TOKENS)
+    first = authz(daemon, "X-Request-ID: same")
+    again = authz(daemon, "X-Request-ID: same")
+    assert remaining(first) == remaining(again) == "4"
+    assert remaining(authz(daemon, "X-Request-ID: other")) == "3"
+    # Another token's request of that name is another request.
+    assert remaining(authz(daemon, "X-Request-ID: same",
+                           token="other-key-456")) is None
+    checked = "X-RateLimit-Checked: " + again.header("X-RateLimit-Checked")
+    answer = ask(daemon.port, body=chat(), headers=[checked])
+    assert answer.status == 200
+    assert remaining(answer) is None  # the web server has them
+    # Used up, both of them: from here on requests are charged.
+    for one, left in ((first, "2"), (again, "1")):
+        checked = "X-RateLimit-Checked: " + one.header("X-RateLimit-Checked")
+        assert remaining(ask(daemon.port, body=chat(),
+                             headers=[checked])) == left
+    assert len(behind.requests) == 3
+    assert behind.requests[0].header("X-RateLimit-Checked") is None
+    daemon.advance(6000)
+    assert remaining(authz(daemon, "X-Request-ID: same")) == "0"
+
+
+def test_the_receipt_gives_back_what_reached_no_backend(daemon):
+    one = daemon(tokens=TOKENS)
+    for _ in range(3):
+        checked = authz(one).header("X-RateLimit-Checked")
+        answer = ask(one.port, body=chat(),
+                     headers=["X-RateLimit-Checked: " + checked])
+        assert answer.status == 502
+    assert remaining(authz(one)) == "4"
+
+
+def test_daemons_share_a_secret(proxy):
+    first, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    second, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    stranger, _ = proxy(ok, tokens=TOKENS)
+    checked = "X-RateLimit-Checked: " + authz(first).header(
+        "X-RateLimit-Checked")
+    assert remaining(ask(stranger.port, body=chat(),
+                         headers=[checked])) == "4"
+    assert remaining(ask(second.port, body=chat(), headers=[checked])) is None
+    assert remaining(ask(second.port, body=chat(), headers=[checked])) == "4"
+
+
+@pytest.mark.parametrize("value, why", [
+    (lambda: "1", None),
+    (lambda: "yes", "malformed"),
+    (lambda: receipt(secret="not the secret at all"), "forged"),
+    (lambda: receipt()[:-1] + "z", "malformed"),
+    (lambda: receipt(age=3600), "stale"),
+    (lambda: receipt(age=-3600), "stale"),
+    (lambda: receipt(token="other-key-456"), "of another token"),
+], ids=["bare", "junk", "forged", "cut", "old", "early", "other"])
+def test_what_is_no_receipt_counts_for_nothing(proxy, value, why):
+    daemon, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET,
+                      LOG_LEVEL="info")
+    answer = ask(daemon.port, body=chat(),
+                 headers=["X-RateLimit-Checked: " + value()])
+    assert answer.status == 200
+    assert remaining(answer) == "4"
+    if why:
+        daemon.wait_log(f"receipt of alice refused: {why}")
+    assert SECRET not in daemon.log
+    good = ask(daemon.port, body=chat(),
+               headers=["X-RateLimit-Checked: " + receipt()])
+    assert remaining(good) is None
+
+
+def test_a_receipt_is_of_its_own_hour(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    daemon.advance(3600_000)
+    for age, left in ((0, "4"), (-3600, None)):
+        answer = ask(daemon.port, body=chat(), headers=[
+            "X-RateLimit-Checked: " + receipt(f"r{age}", age=age)])
+        assert remaining(answer) == left
+
+
+@pytest.mark.parametrize("trusted, left", [("127.0.0.1", None),
+                                           ("192.0.2.1", "4")])
+def test_a_bare_one_of_a_trusted_proxy(proxy, trusted, left):
+    daemon, _ = proxy(ok, tokens=TOKENS, TRUSTED_PROXIES=trusted,
+                      TRUST_CHECKED_HEADER="plain")
+    answer = ask(daemon.port, body=chat(), headers=["X-RateLimit-Checked: 1"])
+    assert answer.status == 200
+    assert remaining(answer) == left
+
+
+@pytest.mark.threads
+def test_one_of_many_gets_in_with_a_receipt(proxy, workers):
+    daemon, _ = proxy(ok, WORKERS=workers, RATE_LIMIT_SHARED_SECRET=SECRET,
+                      tokens=[{**TOKENS[0], "rpm": 1000}])
+    checked = "X-RateLimit-Checked: " + receipt()
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        left = list(pool.map(lambda _: remaining(
+            ask(daemon.port, body=chat(), headers=[checked])), range(64)))
+    assert left.count(None) == 1
+
+
+def test_the_drafts_fields(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_FIELDS=1)
+    for answer in (authz(daemon), ask(daemon.port, body=chat())):
+        assert (answer.header("RateLimit-Policy")
+                == '"rpm";q=5;w=60, "rpd";q=100;w=86400')
+        assert answer.header("RateLimit").startswith('"rpm";r=')
+    refused = ask(daemon.port, body=b"{")
+    assert refused.header("RateLimit") is not None
+    daemon.write_config(RATE_LIMIT_FIELDS=0)
+    daemon.reload()
+    assert authz(daemon).header("RateLimit") is None
+
+
+def test_a_short_secret_is_refused_and_none_is_shown(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    daemon.write_config(RATE_LIMIT_SHARED_SECRET="short-secret")
+    daemon.reload(good=False)
+    assert "RATE_LIMIT_SHARED_SECRET: must be at least 16" in daemon.log
+    assert "short-secret" not in daemon.log
+    assert json.dumps(TOKENS[0]["token"]) not in daemon.log
