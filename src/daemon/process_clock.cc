@@ -10,4 +10,9 @@ const Clock &process_clock()
     return clock;
 }
 
+bool measures_turns()
+{
+    return false;
+}
+
 } // namespace llmproxy

@@ -9,6 +9,9 @@ namespace llmproxy
 // The clock that limits and expiry dates go by. The installed daemon links
 // the kernel's; llm-proxyd-test one that tests can move.
 const Clock &process_clock();
+// Workers take the time of their loops' turns and say the longest at their
+// end. Never in the installed daemon.
+bool measures_turns();
 
 } // namespace llmproxy
 

@@ -49,4 +49,11 @@ const Clock &process_clock()
     return clock;
 }
 
+bool measures_turns()
+{
+    // NOLINTNEXTLINE(concurrency-mt-unsafe)
+    static const bool wanted = getenv("LLM_PROXY_MEASURE_TURNS") != nullptr;
+    return wanted;
+}
+
 } // namespace llmproxy

@@ -10,6 +10,8 @@
 
 #include <sys/socket.h>
 
+#include "process_clock.h"
+
 namespace llmproxy
 {
 
@@ -136,7 +138,14 @@ Worker::~Worker() = default;
 
 void Worker::run()
 {
+    if (measures_turns()) {
+        loop_.measure_turns();
+    }
     loop_.run();
+    if (measures_turns()) {
+        log_notice("worker %zu: longest turn %lld us", index_,
+                   static_cast<long long>(loop_.longest_turn_us()));
+    }
     helper_.end(); // nothing is at work in what ends next
     end_connections();
     process_.connections.fetch_sub(connections_.size());

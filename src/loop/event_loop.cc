@@ -149,7 +149,24 @@ void EventLoop::run()
             fatal("event_base_loop failed");
         }
         end_turn();
+        if (turn_began_ns_ != -1) {
+            note_turn();
+        }
     }
+}
+
+// Waiting takes no CPU, so what one turn took is what has been taken since
+// the end of the one before.
+void EventLoop::note_turn()
+{
+    timespec now = {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    const int64_t now_ns =
+        static_cast<int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
+    if (turn_began_ns_ > 0) { // the first turn began before the measuring
+        longest_turn_ns_ = std::max(longest_turn_ns_, now_ns - turn_began_ns_);
+    }
+    turn_began_ns_ = now_ns;
 }
 
 void EventLoop::end_turn()

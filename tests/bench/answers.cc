@@ -82,6 +82,27 @@ constexpr std::string_view kText =
     "several servers is asked. The good ones are not noticed at all, until "
     "they are gone.";
 
+// As Ollama prints them: floats of a vector of length 1.
+std::string embeddings()
+{
+    std::string body = "{\"model\":\"bench\",\"embeddings\":[";
+    uint32_t state = 1;
+    for (int i = 0; i < kEmbeddings; i++) {
+        body += i == 0 ? "[" : ",[";
+        for (int j = 0; j < kDimensions; j++) {
+            state = state * 1664525 + 1013904223;
+            char number[32];
+            static_cast<void>(snprintf(
+                number, sizeof(number), j == 0 ? "%.8g" : ",%.8g",
+                (static_cast<double>(state >> 8) / (1 << 24) - 0.5) / 16));
+            body += number;
+        }
+        body += ']';
+    }
+    return body + "],\"total_duration\":14143917,\"load_duration\":1019500,"
+                  "\"prompt_eval_count\":2048}";
+}
+
 } // namespace
 
 Answers::Answers(uint64_t pieces)
@@ -114,15 +135,19 @@ Answers::Answers(uint64_t pieces)
     paced_end = chunk(vllm_event("", "\"stop\"")) + chunk("data: [DONE]\n\n") +
                 "0\r\n\r\n";
 
+    ollama_paced_head = stream_head("application/x-ndjson");
+    ollama_paced_piece = chunk(ollama_line(" about this", "\"done\":false"));
+    ollama_paced_end = chunk(ollama_line("", kOllamaEnd)) + "0\r\n\r\n";
+
     vllm_burst = paced_head;
-    ollama_burst = stream_head("application/x-ndjson");
-    std::string line = chunk(ollama_line(" about this", "\"done\":false"));
+    ollama_burst = ollama_paced_head;
     for (uint64_t i = 1; i < pieces; i++) {
         vllm_burst += paced_piece;
-        ollama_burst += line;
+        ollama_burst += ollama_paced_piece;
     }
     vllm_burst += paced_end;
-    ollama_burst += chunk(ollama_line("", kOllamaEnd)) + "0\r\n\r\n";
+    ollama_burst += ollama_paced_end;
+    ollama_embed = whole("200 OK", embeddings());
 }
 
 } // namespace llmproxy

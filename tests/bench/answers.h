@@ -8,6 +8,9 @@
 namespace llmproxy
 {
 
+constexpr int kEmbeddings = 256;
+constexpr int kDimensions = 1024;
+
 // Every answer of the benchmark's backend, head included, rendered once at
 // the start: answering is then one write. Shapes and heads are those of vLLM
 // 0.6 (uvicorn: a chunk an event) and of Ollama (a chunk a line).
@@ -19,6 +22,7 @@ struct Answers {
     std::string vllm_burst;
     std::string ollama_chat;
     std::string ollama_burst;
+    std::string ollama_embed; // kEmbeddings vectors of kDimensions
     std::string vllm_models;
     std::string ollama_models;
     std::string not_found;
@@ -27,6 +31,9 @@ struct Answers {
     std::string paced_head;
     std::string paced_piece;
     std::string paced_end;
+    std::string ollama_paced_head;
+    std::string ollama_paced_piece;
+    std::string ollama_paced_end;
 };
 
 } // namespace llmproxy

@@ -45,6 +45,7 @@ struct Client {
     std::string in;
     std::string_view out; // what is not sent yet of one of the Answers
     uint64_t pieces_left = 0;
+    bool ollama = false; // whose pieces they are
 };
 
 // A stream's next piece. All streams have one interval, so a queue keeps the
@@ -220,8 +221,15 @@ const std::string &Backend::pick(std::string_view target, std::string_view body,
     }
     if (target == "/api/chat") {
         // Ollama streams unless it is told not to.
+        paced = has(body, "\"paced\"");
+        if (paced) {
+            return answers_.ollama_paced_head;
+        }
         return has(body, "\"stream\":false") ? answers_.ollama_chat
                                              : answers_.ollama_burst;
+    }
+    if (target == "/api/embed") {
+        return answers_.ollama_embed;
     }
     if (target == "/v1/models") {
         return answers_.vllm_models;
@@ -238,6 +246,7 @@ bool Backend::answer(Client &client, std::string_view head,
     const std::string &whole = pick(target, body, paced);
     if (paced) {
         client.pieces_left = options_.paced_pieces;
+        client.ollama = target == "/api/chat";
         due_.push_back(
             {now_ns() + static_cast<int64_t>(options_.interval_ms) * kNsPerMs,
              client.fd.get(), client.serial});
@@ -277,9 +286,12 @@ int Backend::send_due_pieces()
         // A reader that is still busy with the last piece skips its turn.
         if (client->out.empty()) {
             client->pieces_left--;
-            if (!send_out(*client, client->pieces_left > 0
-                                       ? answers_.paced_piece
-                                       : answers_.paced_end)) {
+            const std::string &piece = client->ollama
+                                           ? answers_.ollama_paced_piece
+                                           : answers_.paced_piece;
+            const std::string &end =
+                client->ollama ? answers_.ollama_paced_end : answers_.paced_end;
+            if (!send_out(*client, client->pieces_left > 0 ? piece : end)) {
                 clients_[static_cast<size_t>(due.fd)].reset();
                 continue;
             }

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ("bench_backend", "bench_load")
+TOOLS = ("bench_backend", "bench_load", "bench_embedding")
 TOKEN = "bench-key-123"
 PIECES = 200
 PACED_PIECES = 100
@@ -100,6 +100,30 @@ def chat(model, stream=False, path="/v1/chat/completions"):
     }, separators=(",", ":")))
 
 
+def image_chat(body_bytes):
+    """A chat of about so many bytes, nearly all of them one image."""
+    image = "A" * (body_bytes // 4 * 4 - 1024)
+    return request("/v1/chat/completions", json.dumps({
+        "model": "ollama:bench",
+        "messages": [{"role": "user", "content": [
+            {"type": "text", "text": "What is it?"},
+            {"type": "image_url",
+             "image_url": {"url": "data:image/png;base64," + image}}]}]}))
+
+
+def long_chat(body_bytes):
+    return request("/v1/chat/completions", json.dumps({
+        "model": "vllm:bench",
+        "messages": [{"role": "user",
+                      "content": "word " * ((body_bytes - 1024) // 5)}]}))
+
+
+def embeddings():
+    return request("/v1/embeddings", json.dumps({
+        "model": "ollama:bench", "encoding_format": "base64",
+        "input": ["a sentence"] * 256}))
+
+
 # What must come back before a proxy is measured: fast nonsense has no number.
 
 def is_chat(body):
@@ -122,11 +146,17 @@ def is_ndjson(body):
     return len(lines) == PIECES and json.loads(lines[-1])["done"]
 
 
+def is_embeddings(body):
+    return len(json.loads(body)["data"]) == 256
+
+
 def is_anything(body):
     return body is not None
 
 
 NGINX, HAPROXY, DAEMON, DIRECT = "nginx", "HAProxy", "llm-proxyd", "direct"
+# The daemon that takes the time of its loop's turns.
+METERED = "llm-proxyd-test"
 
 
 @dataclass
@@ -173,9 +203,26 @@ LATENCY = Row("latency", "added latency, one client, plain chat",
               {DIRECT: (chat("bench"), is_chat), **ROWS[0].asked})
 MEMORY = Row("memory", "RssAnon: at start, per open stream", ROWS[4].asked,
              paced=True)
+OLLAMA_MEMORY = Row(
+    "ollama-memory", "the same, Ollama streams translated; others not",
+    {NGINX: (chat("paced", True, "/api/chat"), None),
+     HAPROXY: (chat("paced", True, "/api/chat"), None),
+     DAEMON: (chat("ollama:paced", True), None)}, paced=True)
+LARGEST = 20 * 1024 * 1024
+TURNS = [
+    Row("turn-image", "longest turn of the loop: 20 MiB image to Ollama",
+        {METERED: (image_chat(LARGEST), is_chat)}),
+    Row("turn-embeddings", "longest turn: 256 embeddings of 1024 from Ollama",
+        {METERED: (embeddings(), is_embeddings)}),
+    Row("turn-chat", "longest turn: 20 MiB chat to vLLM",
+        {METERED: (long_chat(LARGEST), is_chat)}),
+]
+EMBEDDINGS = Row("embeddings", "256 embeddings of 1024 to base64, ratio to "
+                 "jansson reading them", {}, budget=2.0)
+TURN_BUDGET_US = 5000
 LATENCY_BUDGET_US = (100, 500)      # p50, p99
 MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
-ALL_ROWS = ROWS + [LATENCY, MEMORY]
+ALL_ROWS = ROWS + [LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS]
 
 
 # The parties
@@ -311,6 +358,8 @@ class Bench:
                                  "-e", self.folder / "nginx.err", "-c"]),
             HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
             DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
+            METERED: (DAEMON_CONF,
+                      [self.daemon.with_name(METERED), "-c"]),
         }[name]
         config = self.folder / f"{name}.conf"
         config.write_text(template.lstrip().format(
@@ -321,7 +370,8 @@ class Bench:
         with open(errors, "wb") as stderr:
             # Nothing from the environment may change a proxy's settings.
             child = spawn(command + [config], self.cores[0], stderr=stderr,
-                          env={"PATH": SEARCH})
+                          env={"PATH": SEARCH,
+                               "LLM_PROXY_MEASURE_TURNS": "1"})
         try:
             wait_for(port, child, errors)
             yield Party(name, port, child.pid, rss_anon_kib(child.pid))
@@ -486,9 +536,38 @@ def measure_memory(bench, row):
     return result
 
 
+def measure_turns(bench, row):
+    """CPU time, so that nobody else on the core is counted."""
+    with bench.party(METERED) as party:
+        check(row, party)
+        bench.load(row, party, int(bench.seconds * 2000), 2)
+    said = (bench.folder / f"{METERED}.stderr").read_text(errors="replace")
+    turns = re.findall(r"longest turn (\d+) us", said)
+    if not turns:
+        raise Failed(f"{METERED} did not say its longest turn")
+    return {"unit": "us", "budget": TURN_BUDGET_US,
+            "parties": {DAEMON: {"turn": max(map(int, turns))}}}
+
+
+def measure_embeddings(bench, row):
+    child = spawn([bench.tool("bench_embedding")], bench.cores[0],
+                  stdout=subprocess.PIPE, text=True)
+    out, _ = child.communicate(timeout=60)
+    if child.returncode != 0:
+        raise Failed("bench_embedding failed")
+    took = json.loads(out)
+    return {"unit": "us", "parties": {DAEMON: {
+        "parse": took["parse_ns"] / 1000,
+        "translate": took["translate_ns"] / 1000}}}
+
+
+METHODS = {"latency": measure_latency, "memory": measure_memory,
+           "ollama-memory": measure_memory, "embeddings": measure_embeddings,
+           **{row.name: measure_turns for row in TURNS}}
+
+
 def measure(bench, row):
-    method = {"latency": measure_latency, "memory": measure_memory}.get(
-        row.name, measure_cost)
+    method = METHODS.get(row.name, measure_cost)
     while True:
         began = time.monotonic()
         try:
@@ -538,7 +617,17 @@ def cells(row):
                     f"p99 {party['p99']['median']:+.0f}")
         limits = ["", "p50 <= {}, p99 <= {}".format(*row["budget"])]
         ratio = ""
-    elif row["name"] == "memory":
+    elif METHODS.get(row["name"]) is measure_turns:
+        def text(party):
+            return f"{party['turn'] / 1000:.1f} ms"
+        limits = ["", f"<= {row['budget'] / 1000:.0f} ms"]
+        ratio = ""
+    elif row["name"] == "embeddings":
+        def text(party):
+            return f"{party['translate'] / 1000:.1f} ms"
+        ratio = shown(DAEMON, lambda party: "{:.2f}".format(
+            party["translate"] / party["parse"]))
+    elif METHODS.get(row["name"]) is measure_memory:
         def text(party):
             return f"{party['start']} KiB, {party['per_stream']:.1f} KiB"
         limits = ["", "<= {} KiB, <= {} KiB".format(*row["budget"])]
@@ -557,9 +646,10 @@ def table(rows, markdown):
         lines.insert(1, ["---"] + ["---:"] * (len(COLUMNS) - 1))
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     # A sentence about a row without a number is wider than its column.
-    widths = [max(len(line[i]) for line in lines if line[1] or i == 0)
+    widths = [max(len(line[i]) for line in lines if any(line[1:4]) or i == 0)
               for i in range(len(COLUMNS))]
-    shown = [line if line[1] else [line[0], line[4]] for line in lines]
+    shown = [line if any(line[1:4]) else [line[0], line[4]]
+             for line in lines]
     return "\n".join("  ".join(
         cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
         for line in shown)
