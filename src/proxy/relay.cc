@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "transfer_error.h"
+
 namespace llmproxy
 {
 
@@ -35,21 +37,6 @@ ClientRequest without_fields(const ClientRequest &r)
 {
     return {r.body,       r.facts,   r.sent_model, r.model,   r.model_removed,
             r.request_id, kNoFields, r.config,     r.backend, r.now_s};
-}
-
-Cause transfer_cause(TransferFault fault)
-{
-    switch (fault) {
-    case TransferFault::QueueFull:
-    case TransferFault::QueueTimeout:
-        return Cause::Overloaded;
-    case TransferFault::ConnectTimeout:
-    case TransferFault::FirstByteTimeout:
-    case TransferFault::IdleTimeout:
-        return Cause::Timeout;
-    default:
-        return Cause::BackendError;
-    }
 }
 
 } // namespace
@@ -205,7 +192,7 @@ void Relay::take_end()
                     end.detail.empty() ? "no answer in time"
                                        : end.detail.c_str());
     }
-    fail(transfer_error(end), cause);
+    fail(transfer_error(end, *backend_), cause);
 }
 
 void Relay::settle()
@@ -419,60 +406,6 @@ bool Relay::transfer_reached() const
 TransferTimes Relay::times() const
 {
     return transfer_ != nullptr && !end_ ? transfer_->times() : times_;
-}
-
-ApiError Relay::transfer_error(const TransferEnd &end) const
-{
-    ApiError error;
-    // It may have generated for minutes, and would begin anew.
-    error.no_retry = end.reached;
-    const std::string backend = std::string("The ") + backend_->name;
-    switch (end.fault) {
-    case TransferFault::QueueFull:
-    case TransferFault::QueueTimeout:
-        error.kind = ApiErrorKind::BackendBusy;
-        error.message = backend + " backend has too many requests waiting.";
-        return error;
-    case TransferFault::Resolve:
-    case TransferFault::Connect:
-    case TransferFault::Tls:
-        error.kind = ApiErrorKind::BackendUnreachable;
-        error.message = backend + " backend could not be reached.";
-        return error;
-    case TransferFault::ConnectTimeout:
-        error.kind = ApiErrorKind::BackendTimeout;
-        error.message = backend + " backend did not accept the connection in "
-                                  "time.";
-        return error;
-    case TransferFault::FirstByteTimeout:
-        error.kind = ApiErrorKind::BackendTimeout;
-        error.message = backend + " backend did not answer in time.";
-        return error;
-    case TransferFault::IdleTimeout:
-        error.kind = ApiErrorKind::BackendTimeout;
-        error.message = backend + " backend fell silent in the middle of its "
-                                  "answer.";
-        return error;
-    case TransferFault::Reset:
-        error.kind = ApiErrorKind::BackendUnreachable;
-        error.message = backend + " backend closed the connection without an "
-                                  "answer.";
-        return error;
-    case TransferFault::Truncated:
-        error.kind = ApiErrorKind::BackendError;
-        error.message = backend + " backend closed the connection in the "
-                                  "middle of its answer.";
-        return error;
-    case TransferFault::Malformed:
-        error.kind = ApiErrorKind::BackendBadResponse;
-        error.message = backend + " backend's answer could not be understood.";
-        return error;
-    case TransferFault::None:
-    case TransferFault::Internal:
-        break;
-    }
-    error.kind = ApiErrorKind::Internal;
-    return error;
 }
 
 } // namespace llmproxy

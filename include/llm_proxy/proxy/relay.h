@@ -101,7 +101,6 @@ private:
     void settle();
     void next_turn();
     void fail(const ApiError &error, Cause cause);
-    ApiError transfer_error(const TransferEnd &end) const;
 
     WorkerContext &context_;
     ResponseSink &sink_;
