@@ -3,7 +3,6 @@
 
 #include "llm_proxy/adapt/model_list.h"
 
-#include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 #include "llm_proxy/json/writer.h"
 
@@ -11,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "timestamp.h"
+#include "model_members.h"
 
 namespace llmproxy
 {
@@ -19,78 +18,61 @@ namespace llmproxy
 namespace
 {
 
-const char *id_prefix(BackendKind kind)
+// "id":"<name>"
+void append_id(ModelEntry &out)
 {
-    return kind == BackendKind::Ollama ? "ollama:" : "vllm:";
-}
-
-// [host[:port]/][namespace/]model[:tag]
-std::string_view namespace_of(std::string_view name)
-{
-    const size_t last = name.rfind('/');
-    if (last == std::string_view::npos) {
-        return "library";
-    }
-    name = name.substr(0, last);
-    const size_t before = name.rfind('/');
-    return before == std::string_view::npos ? name : name.substr(before + 1);
-}
-
-// A colon in front of a slash belongs to a host's port.
-bool has_tag(std::string_view name)
-{
-    const size_t slash = name.rfind('/');
-    return name.find(':', slash == std::string_view::npos ? 0 : slash) !=
-           std::string_view::npos;
+    out.json += "\"id\":";
+    out.id_at = out.json.size() + 1;
+    json::append_string(out.json, out.name);
 }
 
 bool read_ollama_model(const json_t *model, int64_t now_s, ModelEntry &out)
 {
-    std::string_view name = json::string_of(json::get(model, "model"));
-    if (name.empty()) {
-        name = json::string_of(json::get(model, "name"));
+    out.name = json::string_of(json::get(model, "model"));
+    if (out.name.empty()) {
+        out.name = json::string_of(json::get(model, "name"));
     }
-    if (name.empty()) {
+    if (out.name.empty()) {
         return false;
     }
-    out.id = id_prefix(BackendKind::Ollama);
-    out.id.append(name);
-    out.json = "{\"id\":";
-    json::append_string(out.json, out.id);
-    out.json += ",\"object\":\"model\",\"created\":";
-    const int64_t created =
-        unix_seconds(json::string_of(json::get(model, "modified_at")), now_s);
-    append_u64(out.json, static_cast<uint64_t>(created < 0 ? 0 : created));
-    out.json += ",\"owned_by\":";
-    json::append_string(out.json, namespace_of(name));
+    out.json = "{";
+    append_id(out);
+    out.json += ',';
+    append_model_members(out.json, out.name, model, now_s);
     out.json += '}';
     return true;
 }
 
 bool read_vllm_model(json_t *model, ModelEntry &out)
 {
-    const std::string_view name = json::string_of(json::get(model, "id"));
-    if (name.empty()) {
+    out.name = json::string_of(json::get(model, "id"));
+    if (out.name.empty()) {
         return false;
     }
-    out.id = id_prefix(BackendKind::Vllm);
-    out.id.append(name);
-    // In its place: the order of members stays.
-    json_object_set_new(model, "id",
-                        json_stringn(out.id.data(), out.id.size()));
-    out.json = json::dump(model);
+    // The order of members stays.
+    const char *key = nullptr;
+    json_t *value = nullptr;
+    json_object_foreach(model, key, value)
+    {
+        out.json += out.json.empty() ? '{' : ',';
+        if (std::string_view(key) == "id") {
+            append_id(out);
+            continue;
+        }
+        json::append_string(out.json, key);
+        out.json += ':';
+        json::append_dump(out.json, value);
+    }
+    out.json += '}';
     return true;
 }
 
-const ModelEntry *find_id(const std::vector<ModelEntry> &entries,
-                          std::string_view id)
+void append_model(std::string &out, const ShownModel &model)
 {
-    for (const ModelEntry &entry : entries) {
-        if (entry.id == id) {
-            return &entry;
-        }
-    }
-    return nullptr;
+    const ModelEntry &entry = *model.entry;
+    out.append(entry.json, 0, entry.id_at);
+    out += model.prefix;
+    out.append(entry.json, entry.id_at, std::string::npos);
 }
 
 } // namespace
@@ -128,33 +110,32 @@ bool parse_model_list(BackendKind kind, std::string_view body, int64_t now_s,
     return true;
 }
 
-std::string render_model_list(const std::vector<const ModelEntry *> &entries)
+std::string render_model(const ShownModel &model)
+{
+    std::string out;
+    append_model(out, model);
+    return out;
+}
+
+std::string render_model_list(const std::vector<ShownModel> &models)
 {
     std::string out = "{\"object\":\"list\",\"data\":[";
-    for (size_t i = 0; i < entries.size(); i++) {
+    for (size_t i = 0; i < models.size(); i++) {
         if (i > 0) {
             out += ',';
         }
-        out += entries[i]->json;
+        append_model(out, models[i]);
     }
     out += "]}";
     return out;
 }
 
 const ModelEntry *find_model(const std::vector<ModelEntry> &entries,
-                             std::string_view id, BackendKind default_backend)
+                             std::string_view name)
 {
-    const std::string_view ollama = id_prefix(BackendKind::Ollama);
-    std::string with_prefix = id_prefix(default_backend);
-    with_prefix.append(id);
-    for (const std::string &name : {std::string(id), with_prefix}) {
-        const ModelEntry *entry = find_id(entries, name);
-        if (entry == nullptr && starts_with(name, ollama) &&
-            !has_tag(std::string_view(name).substr(ollama.size()))) {
-            entry = find_id(entries, name + ":latest");
-        }
-        if (entry != nullptr) {
-            return entry;
+    for (const ModelEntry &entry : entries) {
+        if (entry.name == name) {
+            return &entry;
         }
     }
     return nullptr;

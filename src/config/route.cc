@@ -70,6 +70,13 @@ bool route_model(const Config &config, std::string_view sent, Route &out,
     return true;
 }
 
+std::string shown_prefix(const Config &config, BackendKind backend,
+                         std::string_view /*model*/)
+{
+    return std::string(config.backends[static_cast<size_t>(backend)].name) +
+           ':';
+}
+
 bool may_use(const Config &config, const Principal &principal,
              BackendKind backend, std::string_view model)
 {

@@ -78,7 +78,7 @@ constexpr bool kSecret = true;
 constexpr bool kRestart = false;
 constexpr bool kReload = true;
 
-// What says where to listen and whom to serve.
+// What says where to listen, whom to serve and under which names.
 inline std::vector<Setting> front_rows()
 {
     return {
@@ -122,19 +122,19 @@ inline std::vector<Setting> front_rows()
         with_reader({"ENDPOINTS", "", kPlain, kReload,
                      "further endpoints to pass through, or all"},
                     read_endpoints),
-    };
-}
-
-// What says how to speak to the backends.
-inline std::vector<Setting> backend_rows()
-{
-    return {
         choice({"DEFAULT_BACKEND", "ollama", kPlain, kReload,
                 "backend of a model name without a prefix"},
                "ollama|vllm",
                [](Config &c, size_t i) {
                    c.default_backend = static_cast<BackendKind>(i);
                }),
+    };
+}
+
+// What says how to speak to Ollama.
+inline std::vector<Setting> ollama_rows()
+{
+    return {
         of_backend({"OLLAMA_BASE_URL", "http://127.0.0.1:11434", kPlain,
                     kReload, "where Ollama answers"},
                    read_base_url, BackendKind::Ollama),
@@ -166,6 +166,19 @@ inline std::vector<Setting> backend_rows()
         duration({"OLLAMA_KEEP_ALIVE_MAX", "0", kPlain, kReload,
                   "longer keep_alive are lowered to it, 0 = never"},
                  &Config::ollama_keep_alive_max_ms, "0"),
+        choice({"REASONING_FIELD", "reasoning", kPlain, kReload,
+                "name of a model's reasoning in answers"},
+               "reasoning|reasoning_content|both",
+               [](Config &c, size_t i) {
+                   c.reasoning_field = static_cast<ReasoningField>(i);
+               }),
+    };
+}
+
+// What says how to speak to vLLM, and how patient to be with any backend.
+inline std::vector<Setting> backend_rows()
+{
+    return {
         of_backend({"VLLM_BASE_URL", "http://127.0.0.1:8000", kPlain, kReload,
                     "where vLLM, or a server like it, answers"},
                    read_base_url, BackendKind::Vllm),
@@ -175,12 +188,6 @@ inline std::vector<Setting> backend_rows()
         of_backend({"VLLM_CA_FILE", "", kPlain, kReload,
                     "certificates to check an https vLLM against"},
                    read_ca_file, BackendKind::Vllm),
-        choice({"REASONING_FIELD", "reasoning", kPlain, kReload,
-                "name of a model's reasoning in answers"},
-               "reasoning|reasoning_content|both",
-               [](Config &c, size_t i) {
-                   c.reasoning_field = static_cast<ReasoningField>(i);
-               }),
         count({"BACKEND_MAX_INFLIGHT", "0", kPlain, kReload,
                "requests at a time to each backend, 0 = unlimited"},
               read_max_inflight, nullptr, "0", "1000000"),
@@ -262,6 +269,9 @@ inline const std::vector<Setting> &table()
 {
     static const std::vector<Setting> rows = [] {
         std::vector<Setting> all = front_rows();
+        for (const Setting &s : ollama_rows()) {
+            all.push_back(s);
+        }
         for (const Setting &s : backend_rows()) {
             all.push_back(s);
         }

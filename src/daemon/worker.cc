@@ -115,18 +115,12 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
       helper_(loop_), access_log_(loop_, process.access_log),
       pool_(loop_, process.gates), limiter_(process.limits),
-      catalog_(loop_, helper_, pool_), context_{loop_,
-                                                helper_,
-                                                pool_,
-                                                limiter_,
-                                                catalog_,
-                                                access_log_,
-                                                *read_buffer_,
-                                                process,
-                                                std::move(config),
-                                                {},
-                                                false,
-                                                0}
+      catalog_(loop_, helper_, pool_),
+      details_(loop_, helper_, pool_, process.clock),
+      context_{loop_,    helper_,           pool_,       limiter_,
+               catalog_, details_,          access_log_, *read_buffer_,
+               process,  std::move(config), {},          false,
+               0}
 {
     for (const Listener &listener : listeners) {
         acceptors_.push_back(

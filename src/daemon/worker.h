@@ -5,6 +5,7 @@
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/proxy/connection.h"
 #include "llm_proxy/proxy/model_catalog.h"
+#include "llm_proxy/proxy/model_details.h"
 #include "llm_proxy/proxy/worker_context.h"
 
 #include <atomic>
@@ -80,6 +81,7 @@ private:
     UpstreamPool pool_;
     MemoryLimiter limiter_;
     ModelCatalog catalog_;
+    ModelDetails details_;
     WorkerContext context_;
     std::vector<std::unique_ptr<Acceptor>> acceptors_;
     std::unordered_map<uint64_t, std::unique_ptr<Connection>> connections_;

@@ -242,8 +242,10 @@ void Exchange::on_body_complete()
         }
         return;
     case EndpointKind::Models:
-    case EndpointKind::ModelDetail:
         context_.catalog.get(id_, config_, *this);
+        return;
+    case EndpointKind::ModelDetail:
+        ask_for_model();
         return;
     case EndpointKind::Authz:
         return; // it waits for the limiter
@@ -321,8 +323,7 @@ bool Exchange::find_route(ApiError &err)
         err.param = "model";
         return false;
     }
-    if (!may_use(*config_, *principal_, route_.backend->kind, route_.model)) {
-        err = model_not_found(sent);
+    if (!may_use_model(sent, err)) {
         return false;
     }
     if (route_.backend->kind == BackendKind::Ollama &&
@@ -330,6 +331,17 @@ bool Exchange::find_route(ApiError &err)
         err = make_error(ApiErrorKind::NotImplemented,
                          std::string(endpoint_->path) +
                              " is not available for the ollama backend.");
+        return false;
+    }
+    return true;
+}
+
+// Of route_.
+bool Exchange::may_use_model(std::string_view sent, ApiError &err) const
+{
+    const BackendKind kind = route_.backend->kind;
+    if (!may_use(*config_, *principal_, kind, route_.model)) {
+        err = model_not_found(sent);
         return false;
     }
     return true;
@@ -407,14 +419,9 @@ void Exchange::on_catalog()
 {
     if (endpoint_->kind == EndpointKind::Models) {
         answer_models();
-        return;
+    } else {
+        answer_listed_model();
     }
-    std::string id;
-    const std::string_view prefix = endpoint_->path;
-    if (!percent_decode(head_->path.substr(prefix.size()), id)) {
-        id.clear();
-    }
-    answer_model(id);
 }
 
 void Exchange::on_fault(const ApiError &error, Cause cause)

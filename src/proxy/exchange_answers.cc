@@ -1,6 +1,7 @@
 // The ways out of an exchange: answers of the daemon's own, refusals, and
 // finish(), which every one of them passes once.
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 #include "llm_proxy/limit/headers.h"
 #include "llm_proxy/proxy/exchange.h"
 
@@ -13,21 +14,18 @@ namespace llmproxy
 
 void Exchange::answer_models()
 {
-    std::vector<const ModelEntry *> shown;
+    std::vector<ShownModel> shown;
     std::string missing;
-    for (size_t i = 0; i < kBackends; i++) {
-        const BackendKind kind = static_cast<BackendKind>(i);
-        if (!context_.catalog.known(kind)) {
+    for (const BackendConfig &backend : config_->backends) {
+        if (!context_.catalog.known(backend.kind)) {
             missing += missing.empty() ? "" : ", ";
-            missing += config_->backends[i].name;
+            missing += backend.name;
             continue;
         }
-        const size_t prefix =
-            std::string_view(config_->backends[i].name).size() + 1;
-        for (const ModelEntry &entry : context_.catalog.entries(kind)) {
-            if (may_use(*config_, *principal_, kind,
-                        std::string_view(entry.id).substr(prefix))) {
-                shown.push_back(&entry);
+        for (const ModelEntry &entry : context_.catalog.entries(backend.kind)) {
+            if (may_use(*config_, *principal_, backend.kind, entry.name)) {
+                shown.push_back(
+                    {&entry, shown_prefix(*config_, backend.kind, entry.name)});
             }
         }
     }
@@ -44,32 +42,56 @@ void Exchange::answer_models()
     answer(200, kJson, render_model_list(shown), Cause::Done);
 }
 
-void Exchange::answer_model(std::string_view id)
+void Exchange::ask_for_model()
 {
-    for (size_t i = 0; i < kBackends; i++) {
-        const BackendKind kind = static_cast<BackendKind>(i);
-        const ModelEntry *entry = find_model(context_.catalog.entries(kind), id,
-                                             config_->default_backend);
-        const size_t prefix =
-            std::string_view(config_->backends[i].name).size() + 1;
-        if (entry != nullptr &&
-            may_use(*config_, *principal_, kind,
-                    std::string_view(entry->id).substr(prefix))) {
-            answer(200, kJson, entry->json, Cause::Done);
-            return;
-        }
+    const std::string_view prefix = endpoint_->path;
+    if (!percent_decode(head_->path.substr(prefix.size()), model_id_)) {
+        model_id_.clear();
     }
-    Error ignored;
-    Route route;
-    if (route_model(*config_, id, route, ignored) &&
-        !context_.catalog.known(route.backend->kind)) {
+    Error no_name;
+    ApiError err;
+    if (!route_model(*config_, model_id_, route_, no_name)) {
+        refuse(model_not_found(model_id_), Cause::ClientError);
+    } else if (!may_use_model(model_id_, err)) {
+        refuse(err, Cause::ClientError);
+    } else if (route_.backend->kind == BackendKind::Vllm) {
+        context_.catalog.get(id_, config_, *this);
+    } else if (!context_.details.get(id_, config_, route_.model, *this)) {
+        refuse(make_error(ApiErrorKind::BackendBusy), Cause::Overloaded);
+    }
+}
+
+void Exchange::on_detail(const ModelDetail &detail, Cause cause)
+{
+    if (!detail.members.empty()) {
+        answer(200, kJson, render_model_detail(model_id_, detail), cause);
+    } else if (detail.error.kind == ApiErrorKind::ModelNotFound) {
+        // In the same words as a model that the token may not use.
+        refuse(model_not_found(model_id_), cause);
+    } else {
+        refuse(detail.error, cause);
+    }
+}
+
+void Exchange::answer_listed_model()
+{
+    const BackendConfig &backend = *route_.backend;
+    if (!context_.catalog.known(backend.kind)) {
         refuse(make_error(ApiErrorKind::BackendUnreachable,
-                          std::string("The ") + route.backend->name +
+                          std::string("The ") + backend.name +
                               " backend could not be reached."),
                Cause::BackendError);
         return;
     }
-    refuse(model_not_found(id), Cause::ClientError);
+    const ModelEntry *entry =
+        find_model(context_.catalog.entries(backend.kind), route_.model);
+    if (entry == nullptr) {
+        refuse(model_not_found(model_id_), Cause::ClientError);
+        return;
+    }
+    const std::string prefix =
+        shown_prefix(*config_, backend.kind, entry->name);
+    answer(200, kJson, render_model({entry, prefix}), Cause::Done);
 }
 
 void Exchange::answer_options()
@@ -134,6 +156,7 @@ void Exchange::finish(Cause cause)
     slot_.give_back();
     context_.limiter.forget(id_);
     context_.catalog.forget(id_);
+    context_.details.forget(id_);
     if (ticket_.held() && (relay_ == nullptr || !relay_->reached())) {
         ticket_.refund();
     }

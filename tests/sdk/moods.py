@@ -175,6 +175,9 @@ class Moods(Backend):
             self._show(request.path, peer)
             return
         body = json.loads(request.body)
+        if request.path == "/api/show":
+            self._show_model(body["model"], peer)
+            return
         seen = Seen(request.path, {name.lower(): value for name, value
                                    in request.headers}, body)
         self._seen.setdefault(body["model"], []).append(seen)
@@ -208,6 +211,16 @@ class Moods(Backend):
                  "digest": "0" * 64, "details": {}}]})
         else:
             peer.whole({})
+
+    @staticmethod
+    def _show_model(name, peer):
+        if name != "demo":
+            peer.whole({"error": f"model '{name}:latest' not found"}, 404)
+            return
+        peer.whole({"modified_at": "2026-11-24T10:00:00Z", "details": {},
+                    "capabilities": ["completion", "tools"],
+                    "model_info": {"general.architecture": "llama",
+                                   "llama.context_length": 4096}})
 
     # Moods
 

@@ -330,8 +330,12 @@ def test_models(client):
     assert set(listed) == {"ollama:demo", "vllm:demo"}
     for name in listed:
         assert client.models.retrieve(name).id == name
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("vllm:unheard-of")
+    model = client.models.retrieve("ollama:demo")
+    assert model.capabilities == ["completion", "tools"]
+    assert model.context_length == 4096
+    for name in ("vllm:unheard-of", "ollama:unheard-of"):
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve(name)
 
 
 @BACKENDS

@@ -28,14 +28,29 @@ std::vector<ModelEntry> read(BackendKind kind, std::string_view body)
     return out;
 }
 
-std::string render(const std::vector<ModelEntry> &entries)
+std::string render(const std::vector<ModelEntry> &entries,
+                   const std::string &prefix)
 {
-    std::vector<const ModelEntry *> pointers;
-    pointers.reserve(entries.size());
+    std::vector<ShownModel> shown;
+    shown.reserve(entries.size());
     for (const ModelEntry &entry : entries) {
-        pointers.push_back(&entry);
+        shown.push_back({&entry, prefix});
     }
-    return render_model_list(pointers);
+    return render_model_list(shown);
+}
+
+std::string read_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    std::string out;
+    char buffer[4096];
+    size_t got = 0;
+    while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) {
+        out.append(buffer, got);
+    }
+    (void)fclose(file);
+    return out;
 }
 
 void lists_of_ollama_get_ids_and_owners(void **)
@@ -65,9 +80,10 @@ void lists_of_ollama_get_ids_and_owners(void **)
             read(BackendKind::Ollama,
                  std::string(R"({"models":[{},)") + row.model + "]}");
         assert_int_equal(list.size(), 1);
-        assert_string_equal(list[0].json.c_str(), row.wanted);
+        assert_string_equal(render_model({&list[0], "ollama:"}).c_str(),
+                            row.wanted);
         assert_string_equal(
-            render(list).c_str(),
+            render(list, "ollama:").c_str(),
             (std::string(R"({"object":"list","data":[)") + row.wanted + "]}")
                 .c_str());
     }
@@ -82,13 +98,30 @@ void lists_of_vllm_keep_their_members(void **)
              R"("max_model_len":4096,"permission":[{"id":"p"}]},{"id":7}, 5,)"
              R"({"id":"lora","parent":"qwen"}]})");
     assert_int_equal(list.size(), 2);
-    assert_string_equal(list[0].id.c_str(), "vllm:qwen");
-    assert_string_equal(list[0].json.c_str(),
+    assert_string_equal(list[0].name.c_str(), "qwen");
+    assert_string_equal(render_model({&list[0], "vllm:"}).c_str(),
                         R"({"id":"vllm:qwen","object":"model","created":5,)"
                         R"("owned_by":"vllm","root":"/m","parent":null,)"
                         R"("max_model_len":4096,"permission":[{"id":"p"}]})");
-    assert_string_equal(list[1].json.c_str(),
+    assert_string_equal(render_model({&list[1], "vllm:"}).c_str(),
                         R"({"id":"vllm:lora","parent":"qwen"})");
+}
+
+void an_id_keeps_its_place_with_and_without_prefix(void **)
+{
+    const std::vector<ModelEntry> list =
+        read(BackendKind::Vllm,
+             R"({"data":[{"object":"model","r\u0022":{"id":1},"id":"a\"b"},)"
+             R"({"id":"c"}]})");
+    assert_string_equal(list[0].name.c_str(), "a\"b");
+    assert_string_equal(
+        render(list, "vllm:").c_str(),
+        R"({"object":"list","data":[{"object":"model","r\"":{"id":1},)"
+        R"("id":"vllm:a\"b"},{"id":"vllm:c"}]})");
+    assert_string_equal(
+        render(list, "").c_str(),
+        R"({"object":"list","data":[{"object":"model","r\"":{"id":1},)"
+        R"("id":"a\"b"},{"id":"c"}]})");
 }
 
 void dates_are_read_exactly(void **)
@@ -131,7 +164,8 @@ void empty_lists_are_lists(void **)
     assert_true(read(BackendKind::Ollama, R"({"models":[]})").empty());
     assert_true(read(BackendKind::Ollama, R"({"models":null})").empty());
     assert_true(read(BackendKind::Vllm, R"({"data":[]})").empty());
-    assert_string_equal(render({}).c_str(), R"({"object":"list","data":[]})");
+    assert_string_equal(render({}, "").c_str(),
+                        R"({"object":"list","data":[]})");
 }
 
 void what_is_no_list_is_refused(void **)
@@ -149,50 +183,37 @@ void what_is_no_list_is_refused(void **)
     }
 }
 
-void models_are_found_by_what_routes_to_them(void **)
+void models_are_found_by_their_whole_name(void **)
 {
-    std::vector<ModelEntry> entries;
-    for (const char *id :
-         {"ollama:llama3.2:latest", "ollama:reg:5000/t/bot:latest",
-          "ollama:qwen:7b", "vllm:qwen", "vllm:x:latest"}) {
-        entries.push_back({id, "{}"});
+    const std::vector<ModelEntry> list =
+        read(BackendKind::Vllm,
+             R"({"data":[{"id":"qwen"},{"id":"x:latest"},{"id":"org/m"}]})");
+    for (const char *name : {"qwen", "x:latest", "org/m"}) {
+        assert_string_equal(find_model(list, name)->name.c_str(), name);
     }
-    static const struct {
-        const char *id;
-        BackendKind by_default;
-        const char *found; // nullptr = none
-    } cases[] = {
-        {"ollama:llama3.2:latest", BackendKind::Vllm, "ollama:llama3.2:latest"},
-        {"ollama:llama3.2", BackendKind::Vllm, "ollama:llama3.2:latest"},
-        {"llama3.2", BackendKind::Ollama, "ollama:llama3.2:latest"},
-        {"llama3.2", BackendKind::Vllm, nullptr},
-        {"reg:5000/t/bot", BackendKind::Ollama, "ollama:reg:5000/t/bot:latest"},
-        {"qwen:7b", BackendKind::Ollama, "ollama:qwen:7b"},
-        {"qwen", BackendKind::Ollama, nullptr},
-        {"qwen", BackendKind::Vllm, "vllm:qwen"},
-        {"vllm:qwen", BackendKind::Ollama, "vllm:qwen"},
-        {"vllm:x", BackendKind::Ollama, nullptr},
-        {"", BackendKind::Ollama, nullptr},
-        {"ollama:", BackendKind::Ollama, nullptr},
-    };
-    for (const auto &row : cases) {
-        const ModelEntry *found = find_model(entries, row.id, row.by_default);
-        assert_string_equal(found == nullptr ? "" : found->id.c_str(),
-                            row.found == nullptr ? "" : row.found);
+    for (const char *name : {"", "x", "Qwen", "vllm:qwen", "m", "qwen "}) {
+        assert_null(find_model(list, name));
     }
+}
+
+void example_e25_is_shown_to_the_byte(void **)
+{
+    json::Ptr example;
+    Error err;
+    assert_true(
+        json::parse(read_file(TEST_DATA "/models/e25.json"), example, err));
+    const std::vector<ModelEntry> list =
+        read(BackendKind::Ollama,
+             json::string_of(json::get(example.get(), "reply")));
+    const json_t *wanted =
+        json::get(json::get(example.get(), "client"), "json");
+    assert_string_equal(render(list, "ollama:").c_str(),
+                        json::dump(wanted).c_str());
 }
 
 void recorded_tags_are_read(void **)
 {
-    FILE *file = fopen(TEST_DATA "/ollama/recorded.jsonl", "rb");
-    assert_non_null(file);
-    std::string text;
-    char buffer[4096];
-    size_t got = 0;
-    while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) {
-        text.append(buffer, got);
-    }
-    (void)fclose(file);
+    const std::string text = read_file(TEST_DATA "/ollama/recorded.jsonl");
     size_t lists = 0;
     for (const std::string_view line : split_list(text, '\n')) {
         json::Ptr record;
@@ -206,7 +227,7 @@ void recorded_tags_are_read(void **)
                      json::string_of(json::get(record.get(), "body")));
             assert_int_equal(list.empty(), name == "tags_empty");
             for (const ModelEntry &entry : list) {
-                assert_true(starts_with(entry.id, "ollama:"));
+                assert_true(starts_with(entry.json, R"({"id":")" + entry.name));
                 assert_true(ends_with(entry.json, R"("owned_by":"library"})"));
             }
             lists++;
@@ -225,7 +246,9 @@ int main()
         cmocka_unit_test(dates_are_read_exactly),
         cmocka_unit_test(empty_lists_are_lists),
         cmocka_unit_test(what_is_no_list_is_refused),
-        cmocka_unit_test(models_are_found_by_what_routes_to_them),
+        cmocka_unit_test(models_are_found_by_their_whole_name),
+        cmocka_unit_test(an_id_keeps_its_place_with_and_without_prefix),
+        cmocka_unit_test(example_e25_is_shown_to_the_byte),
         cmocka_unit_test(recorded_tags_are_read),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -3,6 +3,7 @@
 
 #include "llm_proxy/config/settings.h"
 
+#include <string>
 #include <string_view>
 
 namespace llmproxy
@@ -26,6 +27,11 @@ struct Route {
 // against the name alone.
 bool may_use(const Config &config, const Principal &principal,
              BackendKind backend, std::string_view model);
+
+// What /v1/models puts before the name of a backend's model: "ollama:" or
+// "vllm:".
+std::string shown_prefix(const Config &config, BackendKind backend,
+                         std::string_view model);
 
 } // namespace llmproxy
 

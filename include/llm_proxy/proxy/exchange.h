@@ -9,6 +9,7 @@
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/proxy/endpoints.h"
 #include "llm_proxy/proxy/model_catalog.h"
+#include "llm_proxy/proxy/model_details.h"
 #include "llm_proxy/proxy/relay.h"
 #include "llm_proxy/proxy/response_sink.h"
 #include "llm_proxy/proxy/worker_context.h"
@@ -29,6 +30,7 @@ namespace llmproxy
 class Exchange final : public Buried,
                        private RelayOwner,
                        private CatalogClient,
+                       private DetailClient,
                        private LimitSink
 {
 public:
@@ -58,6 +60,7 @@ private:
     void on_relay_error(const ApiError &error, Cause cause) override;
     void on_relay_end(Cause cause) override;
     void on_catalog() override;
+    void on_detail(const ModelDetail &detail, Cause cause) override;
     void on_limit_verdict(uint64_t exchange_id,
                           const LimitVerdict &verdict) override;
 
@@ -66,6 +69,7 @@ private:
     bool check_body_headers(ApiError &err);
     bool check_json(ApiError &err);
     bool find_route(ApiError &err);
+    bool may_use_model(std::string_view sent, ApiError &err) const;
     void admitted(const LimitVerdict &verdict);
     // Hands the request over to the relay.
     void dispatch();
@@ -82,8 +86,9 @@ private:
     void answer(int status, std::string_view content_type,
                 std::string_view body, Cause cause);
     void answer_options();
+    void ask_for_model();
     void answer_models();
-    void answer_model(std::string_view id);
+    void answer_listed_model();
     void refuse(const ApiError &error, Cause cause);
     void choose_request_id();
     void reserve_body(size_t bytes);
@@ -104,6 +109,7 @@ private:
     size_t body_reserved_ = 0; // of the room set aside for bodies
     json::BodyScanner scanner_;
     Route route_;
+    std::string model_id_; // of a detail; route_ points into it
     ConcurrencySlot slot_;
     LimitTicket ticket_;
     std::unique_ptr<Relay> relay_;

@@ -24,6 +24,7 @@ namespace llmproxy
 {
 
 class ModelCatalog;
+class ModelDetails;
 
 // What the workers of one process share. Owned by the supervisor, outlives
 // every worker; each member is safe from any thread.
@@ -57,6 +58,7 @@ struct WorkerContext {
     UpstreamPool &pool;
     Limiter &limiter;
     ModelCatalog &catalog;
+    ModelDetails &details;
     AccessLogBuffer &access_log;
     ReadBuffer &read_buffer;
     ProcessState &process;

@@ -230,6 +230,7 @@ test("models", async () => {
     ["ollama:demo", "vllm:demo"]);
   const model = await client().models.retrieve("ollama:demo");
   assert.equal(model.id, "ollama:demo");
+  assert.deepEqual(model.capabilities, ["completion", "tools"]);
 });
 
 both("completions", async (backend) => {
