@@ -35,6 +35,34 @@ bool has_control_byte(std::string_view text)
     return false;
 }
 
+// [host[:port]/][namespace/]model[:tag]; a colon in front of a slash belongs
+// to a port.
+std::string_view tag_of(std::string_view model)
+{
+    const size_t mark = model.find_last_of(":/");
+    return mark == std::string_view::npos || model[mark] == '/'
+               ? std::string_view()
+               : model.substr(mark + 1);
+}
+
+bool is_blank(char c)
+{
+    return c == ' ' || static_cast<unsigned char>(c) >= 0x80;
+}
+
+// Ollama takes Unicode's blanks off a tag; no other character that is not
+// ASCII can stand in one.
+std::string_view trim_tag(std::string_view tag)
+{
+    while (!tag.empty() && is_blank(tag.front())) {
+        tag.remove_prefix(1);
+    }
+    while (!tag.empty() && is_blank(tag.back())) {
+        tag.remove_suffix(1);
+    }
+    return tag;
+}
+
 } // namespace
 
 bool route_model(const Config &config, std::string_view sent, Route &out,
@@ -68,6 +96,16 @@ bool route_model(const Config &config, std::string_view sent, Route &out,
     route.removed_front = static_cast<size_t>(route.model.data() - sent.data());
     out = route;
     return true;
+}
+
+bool is_forbidden_cloud(const Config &config, BackendKind backend,
+                        std::string_view model)
+{
+    if (backend != BackendKind::Ollama || config.ollama_allow_cloud) {
+        return false;
+    }
+    const std::string tag = to_lower(trim_tag(tag_of(model)));
+    return tag == "cloud" || ends_with(tag, "-cloud");
 }
 
 std::string shown_prefix(const Config &config, BackendKind backend,

@@ -344,6 +344,13 @@ bool Exchange::may_use_model(std::string_view sent, ApiError &err) const
         err = model_not_found(sent);
         return false;
     }
+    if (is_forbidden_cloud(*config_, kind, route_.model)) {
+        err = make_error(ApiErrorKind::CloudModel,
+                         "The model '" + std::string(sent) +
+                             "' runs in Ollama's cloud, which is not allowed "
+                             "here (OLLAMA_ALLOW_CLOUD).");
+        return false;
+    }
     return true;
 }
 

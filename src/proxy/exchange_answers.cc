@@ -23,7 +23,8 @@ void Exchange::answer_models()
             continue;
         }
         for (const ModelEntry &entry : context_.catalog.entries(backend.kind)) {
-            if (may_use(*config_, *principal_, backend.kind, entry.name)) {
+            if (may_use(*config_, *principal_, backend.kind, entry.name) &&
+                !is_forbidden_cloud(*config_, backend.kind, entry.name)) {
                 shown.push_back(
                     {&entry, shown_prefix(*config_, backend.kind, entry.name)});
             }

@@ -2,6 +2,7 @@
 that can be sent back."""
 
 import pytest
+from backend import SHOWN, demo
 from daemon import TOKEN
 from raw import ask, chat
 
@@ -115,3 +116,74 @@ def test_a_moved_backend_is_asked_at_once(proxy, backend):
     daemon.reload()
     names = listing(ask(daemon.port, "/v1/models"))
     assert "vllm:other" in names and "vllm:demo" not in names
+
+
+OLLAMA_NAMES = ["llama3.2:latest", "acme/bot:v1", "vllm:7b", "ollama:7b",
+                "vllm/m:1b", "gpt-oss:120b-cloud", "gpt-oss:Cloud"]
+VLLM_NAMES = ["org/Name-7B", "ollama:x", "qwen"]
+
+
+def named(got, peer):
+    """Both wires, with names that may be taken for others."""
+    if got.path == "/api/tags":
+        peer.whole({"models": [{"name": name} for name in OLLAMA_NAMES]})
+    elif got.path == "/v1/models":
+        peer.whole({"object": "list", "data": [
+            {"id": name, "object": "model"} for name in VLLM_NAMES]})
+    elif got.path == "/api/show":
+        peer.whole(SHOWN)
+    else:
+        demo(got, peer)
+
+
+CLOUD = ["ollama:gpt-oss:120b-cloud", "gpt-oss:20b:cloud", "ollama:m:CLOUD",
+         "m:1B-Cloud", "ollama:m: cloud\u00a0", "reg:5000/team/bot:x-cloud"]
+
+
+@pytest.mark.parametrize("path, more", [
+    ("/v1/chat/completions", {"messages": []}),
+    ("/v1/completions", {"prompt": "x"}), ("/v1/embeddings", {"input": "x"})])
+def test_prompts_do_not_go_to_the_cloud(proxy, path, more):
+    daemon, behind = proxy(named, tokens=[
+        {"token": TOKEN, "label": "a", "rpm": 1}])
+    for name in CLOUD:
+        answer = ask(daemon.port, path, {"model": name, **more})
+        assert answer.status == 403
+        assert answer.error == {
+            "message": f"The model '{name}' runs in Ollama's cloud, which is "
+                       "not allowed here (OLLAMA_ALLOW_CLOUD).",
+            "type": "permission_error", "param": "model",
+            "code": "insufficient_permissions"}
+        assert answer.header("x-ratelimit-remaining-requests") == "1"
+    assert not behind.requests
+    assert daemon.wait_access(1)[0]["cause"] == "client_error"
+
+
+def test_the_cloud_is_hidden_until_it_is_allowed(proxy):
+    daemon, behind = proxy(named, WORKERS=1)
+    hidden = ["ollama:gpt-oss:120b-cloud", "ollama:gpt-oss:Cloud"]
+    ids = listing(ask(daemon.port, "/v1/models"))
+    assert "ollama:acme/bot:v1" in ids and not set(hidden) & set(ids)
+    asked = len(behind.requests)
+    for id_ in hidden:
+        answer = ask(daemon.port, f"/v1/models/{id_}")
+        assert answer.status == 403
+        assert answer.error["param"] == "model"
+    assert ask(daemon.port, "/v1/models/vllm:m:cloud").status == 404
+    assert all(got.path != "/api/show" for got in behind.requests[asked:])
+    assert ask(daemon.port, body=chat("vllm:m:cloud")).status == 200
+    daemon.write_config(OLLAMA_ALLOW_CLOUD=1)
+    daemon.reload()
+    assert set(hidden) <= set(listing(ask(daemon.port, "/v1/models")))
+    for id_ in hidden:
+        assert ask(daemon.port, f"/v1/models/{id_}").status == 200
+        assert ask(daemon.port, body=chat(id_)).status == 200
+
+
+def test_a_token_without_the_model_does_not_hear_of_the_cloud(proxy):
+    daemon, _ = proxy(named, tokens=[
+        {"token": TOKEN, "label": "a", "models": ["vllm:*"]}])
+    for answer in (ask(daemon.port, "/v1/models/ollama:m:cloud"),
+                   ask(daemon.port, body=chat("ollama:m:cloud"))):
+        assert answer.status == 404
+        assert answer.error["code"] == "model_not_found"

@@ -57,6 +57,7 @@ static void has_the_statuses_and_codes_of_the_contract(void **)
         {ApiErrorKind::MethodNotSupported, 405, "method_not_supported", 0,
          false},
         {ApiErrorKind::ModelNotFound, 404, "model_not_found", 0, false},
+        {ApiErrorKind::CloudModel, 403, "insufficient_permissions", 0, false},
         {ApiErrorKind::MissingModel, 400, "missing_required_parameter", 0,
          false},
         {ApiErrorKind::InvalidJson, 400, "invalid_json", 0, false},

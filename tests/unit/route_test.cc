@@ -111,6 +111,49 @@ static void a_list_of_models_holds_with_and_without_prefix(void **)
     assert_true(may_use(config, p, vllm, "x"));
 }
 
+static void cloud_models_are_known_by_their_tag(void **)
+{
+    static const struct {
+        const char *model;
+        bool forbidden;
+    } table[] = {
+        {"tiny:cloud", true},
+        {"gpt-oss:120b-cloud", true},
+        {"gpt-oss:20b:cloud", true},
+        {"TINY:Cloud", true},
+        {"m:1B-CLOUD", true},
+        {"acme/bot:v1-cloud", true},
+        {"registry.lan:5000/team/bot:cloud", true},
+        {"m: cloud", true},
+        {"m:cloud \xc2\xa0\xe2\x80\x83", true},
+        {"m:\xe3\x80\x80x-cloud", true},
+        {"m", false},
+        {"cloud", false},
+        {"my-cloud", false},
+        {"cloud:7b", false},
+        {"m:cloudy", false},
+        {"m:xcloud", false},
+        {"m:cloud-7b", false},
+        {"m:cloud:local", false},
+        {"m:", false},
+        {"x:cloud/m", false},
+        {"x:y-cloud/m:7b", false},
+        {"registry.lan:5000/my-cloud", false},
+    };
+    Config config = config_with_default(BackendKind::Ollama);
+    for (const auto &row : table) {
+        config.ollama_allow_cloud = false;
+        if (is_forbidden_cloud(config, BackendKind::Ollama, row.model) !=
+            row.forbidden) {
+            fail_msg("%s", row.model);
+        }
+        assert_false(is_forbidden_cloud(config, BackendKind::Vllm, row.model));
+        config.ollama_allow_cloud = true;
+        assert_false(
+            is_forbidden_cloud(config, BackendKind::Ollama, row.model));
+    }
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -118,6 +161,7 @@ int main()
         cmocka_unit_test(the_default_backend_is_a_setting),
         cmocka_unit_test(refuses_names_no_backend_could_mean),
         cmocka_unit_test(a_list_of_models_holds_with_and_without_prefix),
+        cmocka_unit_test(cloud_models_are_known_by_their_tag),
     };
     return cmocka_run_group_tests_name("route", tests, nullptr, nullptr);
 }

@@ -250,6 +250,7 @@ static void every_setting_reaches_its_member(void **)
                   {"REASONING_FIELD", "both"},
                   {"OLLAMA_TRUNCATE", "1"},
                   {"OLLAMA_RELAX_THINK", "0"},
+                  {"OLLAMA_ALLOW_CLOUD", "1"},
                   {"OLLAMA_OPTIONS_ALLOW", "top_k,num_gpu,top_k"},
                   {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":8192})"},
                   {"OLLAMA_NUM_CTX_MAX", "32768"},
@@ -261,6 +262,7 @@ static void every_setting_reaches_its_member(void **)
     const Config &c = loaded.config;
     assert_int_equal(c.listen.size(), 3);
     assert_false(c.ollama_relax_think);
+    assert_true(c.ollama_allow_cloud);
     assert_int_equal(c.ollama_options_allow.size(), 2);
     assert_string_equal(c.ollama_options_allow[1].c_str(), "num_gpu");
     assert_string_equal(c.ollama_default_options.c_str(),

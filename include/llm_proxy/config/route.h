@@ -28,6 +28,12 @@ struct Route {
 bool may_use(const Config &config, const Principal &principal,
              BackendKind backend, std::string_view model);
 
+// Whether OLLAMA_ALLOW_CLOUD keeps the model from being used, because Ollama
+// would send the prompts to its maker's servers: its tag, behind the last
+// colon, is "cloud" or ends in "-cloud", in any case of letters.
+bool is_forbidden_cloud(const Config &config, BackendKind backend,
+                        std::string_view model);
+
 // What /v1/models puts before the name of a backend's model: "ollama:" or
 // "vllm:".
 std::string shown_prefix(const Config &config, BackendKind backend,

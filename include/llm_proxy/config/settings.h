@@ -116,6 +116,7 @@ struct Config {
     ReasoningField reasoning_field = ReasoningField::Reasoning;
     bool ollama_truncate = false;
     bool ollama_relax_think = true;
+    bool ollama_allow_cloud = false;
     // Names of kOllamaOptions; empty = those that reload no model.
     std::vector<std::string> ollama_options_allow;
     std::string ollama_default_options;          // a JSON object; empty = none

@@ -18,6 +18,7 @@ enum class ApiErrorKind {
     UnknownUrl,
     MethodNotSupported,
     ModelNotFound,
+    CloudModel, // 403: prompts would leave the site
     MissingModel,
     InvalidJson,
     InvalidRequest, // code null: what a backend's 400 becomes
