@@ -109,8 +109,14 @@ bool is_forbidden_cloud(const Config &config, BackendKind backend,
 }
 
 std::string shown_prefix(const Config &config, BackendKind backend,
-                         std::string_view /*model*/)
+                         std::string_view model)
 {
+    Route alone;
+    Error ignored;
+    if (!config.models_prefix && route_model(config, model, alone, ignored) &&
+        alone.backend->kind == backend && alone.model == model) {
+        return {};
+    }
     return std::string(config.backends[static_cast<size_t>(backend)].name) +
            ':';
 }

@@ -128,6 +128,9 @@ inline std::vector<Setting> front_rows()
                [](Config &c, size_t i) {
                    c.default_backend = static_cast<BackendKind>(i);
                }),
+        choice({"MODELS_PREFIX", "1", kPlain, kReload,
+                "0: lists name its models without a prefix"},
+               "0|1", [](Config &c, size_t i) { c.models_prefix = i == 1; }),
     };
 }
 

@@ -136,6 +136,33 @@ def named(got, peer):
         demo(got, peer)
 
 
+@pytest.mark.parametrize("default, bare", [
+    ("ollama", {"llama3.2:latest", "acme/bot:v1", "vllm/m:1b"}),
+    ("vllm", {"org/Name-7B", "qwen"})])
+def test_names_without_prefix_can_be_sent_back(proxy, default, bare):
+    daemon, behind = proxy(named, DEFAULT_BACKEND=default, MODELS_PREFIX=0)
+    ids = listing(ask(daemon.port, "/v1/models"))
+    assert {id_ for id_ in ids
+            if not id_.startswith(("ollama:", "vllm:"))} == bare
+    meant = [("/api/chat", name) for name in OLLAMA_NAMES[:5]] + \
+        [("/v1/chat/completions", name) for name in VLLM_NAMES]
+    assert len(ids) == len(meant)
+    for id_, (path, name) in zip(ids, meant):
+        answer = ask(daemon.port, f"/v1/models/{id_}")
+        assert answer.status == 200 and answer.json["id"] == id_
+        assert ask(daemon.port, body=chat(id_)).status == 200
+        got = behind.requests[-1]
+        assert (got.path, got.json["model"]) == (path, name)
+        # With its prefix it goes by the same name, as everywhere.
+        whole = f"{'ollama' if path == '/api/chat' else 'vllm'}:{name}"
+        assert ask(daemon.port, f"/v1/models/{whole}").status == 200
+    daemon.write_config(MODELS_PREFIX=1)
+    daemon.reload()
+    assert listing(ask(daemon.port, "/v1/models")) == \
+        ["ollama:" + name for name in OLLAMA_NAMES[:5]] + \
+        ["vllm:" + name for name in VLLM_NAMES]
+
+
 CLOUD = ["ollama:gpt-oss:120b-cloud", "gpt-oss:20b:cloud", "ollama:m:CLOUD",
          "m:1B-Cloud", "ollama:m: cloud\u00a0", "reg:5000/team/bot:x-cloud"]
 

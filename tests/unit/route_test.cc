@@ -111,6 +111,45 @@ static void a_list_of_models_holds_with_and_without_prefix(void **)
     assert_true(may_use(config, p, vllm, "x"));
 }
 
+static void a_name_is_shown_so_that_it_can_be_sent_back(void **)
+{
+    static const struct {
+        BackendKind by_default;
+        BackendKind backend;
+        const char *model;
+        const char *prefix; // without MODELS_PREFIX
+    } table[] = {
+        {BackendKind::Ollama, BackendKind::Ollama, "llama3.2:latest", ""},
+        {BackendKind::Ollama, BackendKind::Ollama, "ollama", ""},
+        {BackendKind::Ollama, BackendKind::Ollama, "ollama:7b", "ollama:"},
+        {BackendKind::Ollama, BackendKind::Ollama, "vllm:7b", "ollama:"},
+        {BackendKind::Ollama, BackendKind::Ollama, "vllm/m:7b", ""},
+        {BackendKind::Ollama, BackendKind::Ollama, " m", "ollama:"},
+        {BackendKind::Ollama, BackendKind::Vllm, "llama3.2", "vllm:"},
+        {BackendKind::Vllm, BackendKind::Vllm, "org/Name-7B", ""},
+        {BackendKind::Vllm, BackendKind::Vllm, "ollama:x", "vllm:"},
+        {BackendKind::Vllm, BackendKind::Ollama, "x", "ollama:"},
+    };
+    for (const auto &row : table) {
+        Config config = config_with_default(row.by_default);
+        const char *name =
+            config.backends[static_cast<size_t>(row.backend)].name;
+        const std::string whole = std::string(name) + ':';
+        assert_string_equal(
+            shown_prefix(config, row.backend, row.model).c_str(),
+            whole.c_str());
+        config.models_prefix = false;
+        const std::string prefix = shown_prefix(config, row.backend, row.model);
+        assert_string_equal(prefix.c_str(), row.prefix);
+        const std::string id = prefix + row.model;
+        Route route;
+        Error err;
+        assert_true(route_model(config, id, route, err));
+        assert_true(route.backend->kind == row.backend);
+        assert_true(route.model == row.model);
+    }
+}
+
 static void cloud_models_are_known_by_their_tag(void **)
 {
     static const struct {
@@ -161,6 +200,7 @@ int main()
         cmocka_unit_test(the_default_backend_is_a_setting),
         cmocka_unit_test(refuses_names_no_backend_could_mean),
         cmocka_unit_test(a_list_of_models_holds_with_and_without_prefix),
+        cmocka_unit_test(a_name_is_shown_so_that_it_can_be_sent_back),
         cmocka_unit_test(cloud_models_are_known_by_their_tag),
     };
     return cmocka_run_group_tests_name("route", tests, nullptr, nullptr);

@@ -251,6 +251,7 @@ static void every_setting_reaches_its_member(void **)
                   {"OLLAMA_TRUNCATE", "1"},
                   {"OLLAMA_RELAX_THINK", "0"},
                   {"OLLAMA_ALLOW_CLOUD", "1"},
+                  {"MODELS_PREFIX", "0"},
                   {"OLLAMA_OPTIONS_ALLOW", "top_k,num_gpu,top_k"},
                   {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":8192})"},
                   {"OLLAMA_NUM_CTX_MAX", "32768"},
@@ -263,6 +264,7 @@ static void every_setting_reaches_its_member(void **)
     assert_int_equal(c.listen.size(), 3);
     assert_false(c.ollama_relax_think);
     assert_true(c.ollama_allow_cloud);
+    assert_false(c.models_prefix);
     assert_int_equal(c.ollama_options_allow.size(), 2);
     assert_string_equal(c.ollama_options_allow[1].c_str(), "num_gpu");
     assert_string_equal(c.ollama_default_options.c_str(),

@@ -35,7 +35,7 @@ bool is_forbidden_cloud(const Config &config, BackendKind backend,
                         std::string_view model);
 
 // What /v1/models puts before the name of a backend's model: "ollama:" or
-// "vllm:".
+// "vllm:", or nothing if MODELS_PREFIX is off and the name alone goes there.
 std::string shown_prefix(const Config &config, BackendKind backend,
                          std::string_view model);
 

@@ -81,6 +81,7 @@ struct Config {
     std::vector<ListenAddress> listen;
     std::array<BackendConfig, kBackends> backends; // by BackendKind
     BackendKind default_backend = BackendKind::Ollama;
+    bool models_prefix = true; // /v1/models shows every name with its prefix
     std::vector<AddressRange> trusted_proxies;
     TokenTable tokens;
     std::string receipt_secret;       // empty = one of the process' own
