@@ -6,7 +6,8 @@ import sys
 import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "scripted")]
+sys.path[:0] = [str(TESTS / name) for name in
+                ("harness", "scripted", "reference")]
 
 # pylint: disable=wrong-import-position
 from backend import Backend  # noqa: E402

@@ -11,8 +11,6 @@ from raw import Client, Closed, ask, chat, request
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data/ollama"
 EXAMPLES = {path.stem: json.loads(path.read_text())
             for path in sorted(FOLDER.glob("e*.json"))}
-RECORDED = [json.loads(line) for line in
-            (FOLDER / "recorded.jsonl").read_text().splitlines()]
 
 
 def made_ids_masked(text):
@@ -77,56 +75,6 @@ def test_example(proxy, name, cut):
         "application/x-ndjson" if got.json["stream"] else "application/json")
     assert got.header("Host") == behind.url[7:]
     assert got.header("Origin") is None
-
-
-def is_chat(recorded):
-    asked = recorded["request"]
-    return (asked["method"], asked["path"]) == ("POST", "/api/chat")
-
-
-def is_stream(recorded):
-    return recorded["request"]["body"].get("stream", True)
-
-
-def has_ended(recorded):
-    last = recorded["body"].strip().split("\n")[-1]
-    return recorded["status"] == 200 and '"done":true' in last
-
-
-@pytest.mark.parametrize("recorded", filter(is_chat, RECORDED),
-                         ids=lambda recorded: recorded["name"])
-def test_recorded_answers_end_as_they_did(proxy, recorded):
-    """What a real Ollama said is a success only where it said `done`."""
-    daemon, _ = proxy(Replay({
-        "reply": recorded["body"], "status": recorded["status"],
-        "content_type": recorded["headers"]["Content-Type"]}, 50))
-    with Client(daemon.port) as client:
-        client.send(request(body=chat("ollama:m", is_stream(recorded))))
-        answer = client.head()
-        try:
-            client.rest(answer)
-        except Closed:
-            pass
-    if not has_ended(recorded):
-        assert answer.status >= 400 or not answer.complete
-        assert b"[DONE]" not in answer.body
-        assert b'{"error":{"message":' in answer.body
-        return
-    assert answer.status == 200 and answer.complete
-    sent = [json.loads(line) for line in recorded["body"].splitlines()]
-    text = "".join(line["message"].get("content", "") for line in sent)
-    if is_stream(recorded):
-        assert answer.events[-1] == "[DONE]"
-        chunks = answer.events[:-1]
-        got = "".join(choice["delta"].get("content", "")
-                      for chunk in chunks for choice in chunk["choices"])
-        reasons = [choice["finish_reason"]
-                   for chunk in chunks for choice in chunk["choices"]]
-        assert reasons[-1] and not any(reasons[:-1])
-        assert len({chunk["id"] for chunk in chunks}) == 1
-    else:
-        got = answer.json["choices"][0]["message"]["content"]
-    assert got == text
 
 
 def test_the_key_for_ollama_is_the_operators(proxy):

@@ -1,6 +1,5 @@
 """Text completions through Ollama's /api/generate, over sockets: the examples
-of tests/data/completions, whole and cut anywhere, and what a real Ollama said
-to such requests."""
+of tests/data/completions, whole and cut anywhere."""
 
 import json
 import pathlib
@@ -13,8 +12,6 @@ PATH = "/v1/completions"
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data/completions"
 EXAMPLES = {path.stem: json.loads(path.read_text())
             for path in sorted(FOLDER.glob("*.json"))}
-RECORDED = [json.loads(line) for line in
-            (FOLDER / "recorded.jsonl").read_text().splitlines()]
 
 
 def completion(stream=False, **more):
@@ -88,31 +85,6 @@ def test_both_forms_whatever_the_workers(proxy, workers):
     assert text.startswith("hiThis is the scripted ollama backend")
     lines = daemon.wait_access(2)
     assert [line["status"] for line in lines] == ["200", "200"]
-
-
-@pytest.mark.parametrize("recorded", RECORDED,
-                         ids=lambda recorded: recorded["name"])
-def test_recorded_answers_end_as_they_did(proxy, recorded):
-    """What a real Ollama said is a success only where it said `done`."""
-    stream = recorded["request"]["body"].get("stream", True)
-    daemon, _ = proxy(Replay({
-        "reply": recorded["body"], "status": recorded["status"],
-        "content_type": recorded["headers"]["Content-Type"]}, 50))
-    answer = talk(daemon, completion(stream))
-    sent = recorded["body"].splitlines()
-    if recorded["status"] != 200 or not sent or '"done":true' not in sent[-1]:
-        assert answer.status >= 400 or not answer.complete
-        assert b"[DONE]" not in answer.body
-        assert b'{"error":{"message":' in answer.body
-        return
-    assert answer.status == 200 and answer.complete
-    objects = answer.events[:-1] if stream else [answer.json]
-    text = "".join(choice["text"] for each in objects
-                   for choice in each["choices"])
-    assert text == "".join(json.loads(line)["response"] for line in sent)
-    reasons = [each["choices"][0]["finish_reason"] for each in objects]
-    assert reasons[-1] and not any(reasons[:-1])
-    assert len({each["id"] for each in objects}) == 1
 
 
 @pytest.mark.parametrize("fields, param", [

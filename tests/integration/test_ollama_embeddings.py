@@ -14,8 +14,6 @@ from raw import Client, ask, chat, request
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data/embeddings"
 EXAMPLES = {path.stem: json.loads(path.read_text())
             for path in sorted(FOLDER.glob("*.json"))}
-RECORDED = [json.loads(line) for line in
-            (FOLDER / "recorded.jsonl").read_text().splitlines()]
 PATH = "/v1/embeddings"
 
 
@@ -72,29 +70,6 @@ def test_example(proxy, name, cut):
     assert got.header("Accept") == "application/json"
     assert got.header("Host") == behind.url[7:]
     assert got.header("Origin") is None
-
-
-@pytest.mark.parametrize("recorded", RECORDED, ids=lambda r: r["name"])
-def test_recorded_answers(proxy, recorded):
-    daemon, _ = proxy(Replay(recorded["body"].encode(), 997,
-                             recorded["status"]))
-    said = json.loads(recorded["body"])
-    asked = recorded["request"]["body"].get("input")
-    text = ["x"] * len(asked) if isinstance(asked, list) and asked else "x"
-    answer = ask(daemon.port, PATH, embed(text))
-    if recorded["status"] != 200:
-        assert answer.status >= 400
-        assert answer.error["message"] == said["error"]
-        return
-    assert answer.status == 200
-    assert [item["embedding"] for item in answer.json["data"]] == \
-        said["embeddings"]
-    tokens = said.get("prompt_eval_count", 0)
-    assert answer.json["usage"] == {"prompt_tokens": tokens,
-                                    "total_tokens": tokens}
-    packed = ask(daemon.port, PATH, embed(text, encoding_format="base64"))
-    assert [unpack(item["embedding"]) for item in packed.json["data"]] == \
-        [narrow(vector) for vector in said["embeddings"]]
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])

@@ -1,7 +1,7 @@
 // Runs completions through the adapter for Ollama: the examples of
-// tests/data/completions, the recorded answers of a real Ollama, and what only
-// completions have: prompts, echo, legacy log probabilities. What they share
-// with chats is tested there, in ollama_chat_test.cc.
+// tests/data/completions, and what only completions have: prompts, echo, legacy
+// log probabilities. What they share with chats is tested there, in
+// ollama_chat_test.cc.
 
 #include "llm_proxy/adapt/adapter.h"
 #include "llm_proxy/base/strings.h"
@@ -207,7 +207,6 @@ std::string line_with(std::string_view text, const char *rest)
 }
 
 const char kMore[] = "\",\"done\":false}\n";
-const char kSlowMore[] = "\",\"done\":false }\n";
 const char kStop[] = "\",\"done\":true,\"done_reason\":\"stop\"}\n";
 
 Seen stream(const std::string &body, size_t cut, const char *members = "")
@@ -286,59 +285,6 @@ void lines_of_a_chat_are_no_answer(void **)
     assert_string_equal(api_error_code(seen.error), "backend_error");
 }
 
-// A blank that Ollama does not write sends a line the long way round.
-void assert_both_ways(std::string_view text)
-{
-    for (const char *members : {"", R"(,"echo":true)", R"(,"logprobs":1)"}) {
-        const std::string end =
-            line_with("e", "\",\"done\":true,\"logprobs\":[{\"token\":\"e\","
-                           "\"logprob\":-1}]}\n");
-        const Seen fast = stream(line_with(text, kMore) + end, kWhole, members);
-        const Seen slow =
-            stream(line_with(text, kSlowMore) + end, kWhole, members);
-        assert_int_equal(static_cast<int>(fast.status),
-                         static_cast<int>(slow.status));
-        assert_int_equal(fast.begun, slow.begun);
-        if (!fast.begun) {
-            assert_string_equal(api_error_body(fast.error).c_str(),
-                                api_error_body(slow.error).c_str());
-            continue;
-        }
-        assert_json(read_events(without_ids(fast.body)).get(),
-                    read_events(without_ids(slow.body)).get(), "both ways");
-        if (text.find("\\u") == std::string_view::npos &&
-            text.find("\\/") == std::string_view::npos) {
-            assert_string_equal(without_ids(fast.body).c_str(),
-                                without_ids(slow.body).c_str());
-        }
-    }
-}
-
-void both_ways_through_a_line_are_equal(void **)
-{
-    static const char *const bits[] = {
-        "a", "word ", R"(\")", R"(\\)", R"(\/)", R"(\n)", R"(\u003c)",
-        R"(\u2028)", R"(\u0000)", R"(\ud83d\ude00)", "\xc3\xa9", "\xe6\x97\xa5",
-        "\xf0\x9f\x98\x80", "\x7f", "{", "}", ",", ":",
-        // What is not JSON: both must refuse it.
-        R"(\ud83d)", R"(\x)", R"(\u00g0)", "\xff", "\xed\xa0\x80", "\xc0\xaf",
-        "\xf4\x90\x80\x80", "\xe6\x97", "\x01", "\t", "\"",
-        R"(","thinking":"t)"};
-    constexpr size_t bit_count = sizeof bits / sizeof bits[0];
-    constexpr size_t good = 18;
-    srandom(7);
-    for (int round = 0; round < 2000; round++) {
-        std::string text;
-        const long size = random() % 8;
-        for (long i = 0; i < size; i++) {
-            // Mostly good ones, or no long line would ever pass.
-            const auto pick = static_cast<size_t>(random());
-            text += bits[random() % 8 == 0 ? pick % bit_count : pick % good];
-        }
-        assert_both_ways(text);
-    }
-}
-
 void cut_lines_never_pass(void **)
 {
     const std::string line = line_with(R"(a\u003c\\)"
@@ -410,214 +356,6 @@ void a_large_echo_is_put_off(void **)
     }
 }
 
-// -- recordings ----------------------------------------------------------
-
-// What a recording should become, where that is not a plain success.
-struct Outcome {
-    const char *name;
-    int status; // 200: after the stream began
-    const char *code;
-    bool no_retry;
-};
-
-const Outcome *find_outcome(std::string_view name)
-{
-    static const Outcome outcomes[] = {
-        {"generate_image_no_vision", 400, "", false},
-        {"generate_ctx_truncate_false", 400, "context_length_exceeded", false},
-        {"generate_ctx_truncate_false_native", 400, "context_length_exceeded",
-         false},
-        {"generate_raw_with_system", 400, "", false},
-        {"generate_raw_with_template", 400, "", false},
-        {"generate_raw_with_context", 400, "", false},
-        {"generate_raw_with_suffix", 400, "", false},
-        {"generate_suffix_unsupported", 400, "", false},
-        {"generate_top_logprobs_21", 400, "", false},
-        {"generate_top_logprobs_neg", 400, "", false},
-        {"generate_think_unsupported", 400, "", false},
-        {"generate_prompt_array", 400, "", false},
-        {"generate_prompt_number", 400, "", false},
-        {"generate_bad_template", 500, "backend_error", false},
-        {"generate_stop_string", 500, "backend_error", false},
-        {"generate_embed_model", 400, "", false},
-        {"generate_midstream_error_parser", 200, "backend_error", false},
-        {"generate_bad0", 502, "backend_error", true},
-        {"runner_killed_generate_stream", 200, "backend_error", false},
-        {"generate_missing", 404, "model_not_found", false},
-    };
-    for (const Outcome &outcome : outcomes) {
-        if (name == outcome.name) {
-            return &outcome;
-        }
-    }
-    return nullptr;
-}
-
-// What one answer says, added up; from either side's bytes.
-struct Sum {
-    std::string text;
-    std::string tokens;
-    std::string finish;
-    int64_t prompt = 0;
-    int64_t completion = 0;
-};
-
-void add_ollama(const json_t *line, Sum &sum)
-{
-    sum.text += json::string_of(json::get(line, "response"));
-    const json_t *logprobs = json::get(line, "logprobs");
-    for (size_t i = 0; i < json_array_size(logprobs); i++) {
-        sum.tokens +=
-            json::string_of(json::get(json_array_get(logprobs, i), "token"));
-    }
-    if (json_is_true(json_object_get(line, "done"))) {
-        sum.finish = json::string_of(json::get(line, "done_reason")) == "length"
-                         ? "length"
-                         : "stop";
-        json::get_int(line, "prompt_eval_count", sum.prompt);
-        json::get_int(line, "eval_count", sum.completion);
-    }
-}
-
-void add_openai(const json_t *object, Sum &sum)
-{
-    const json_t *choice = json_array_get(json::get(object, "choices"), 0);
-    const json_t *logprobs = json::get(choice, "logprobs");
-    const json_t *tokens = json::get(logprobs, "tokens");
-    const json_t *offsets = json::get(logprobs, "text_offset");
-    for (size_t i = 0; i < json_array_size(tokens); i++) {
-        // The recorded tokens are ASCII, and all of the text.
-        assert_int_equal(json_integer_value(json_array_get(offsets, i)),
-                         sum.tokens.size());
-        sum.tokens += json::string_of(json_array_get(tokens, i));
-    }
-    sum.text += json::string_of(json::get(choice, "text"));
-    sum.finish += json::string_of(json::get(choice, "finish_reason"));
-    const json_t *usage = json::get(object, "usage");
-    json::get_int(usage, "prompt_tokens", sum.prompt);
-    json::get_int(usage, "completion_tokens", sum.completion);
-}
-
-Sum sum_of_answer(const Seen &seen)
-{
-    Sum sum;
-    if (!seen.shape.sse) {
-        add_openai(parse(seen.body).get(), sum);
-        return sum;
-    }
-    const json::Ptr events = read_events(seen.body);
-    const size_t count = json_array_size(events.get());
-    for (size_t i = 0; i < count; i++) {
-        const json_t *event = json_array_get(events.get(), i);
-        assert_int_equal(json_is_string(event), i + 1 == count);
-        add_openai(event, sum);
-    }
-    return sum;
-}
-
-void check_recording(const std::string &name, const Seen &seen,
-                     const std::string &reply)
-{
-    const Outcome *outcome = find_outcome(name);
-    if (outcome == nullptr) {
-        if (seen.status != AdaptStatus::Done) {
-            print_error("%s: %s\n", name.c_str(), seen.error.message.c_str());
-            fail();
-        }
-        Sum wanted;
-        for (const std::string_view line : split_list(reply, '\n')) {
-            add_ollama(parse(line).get(), wanted);
-        }
-        const Sum sum = sum_of_answer(seen);
-        assert_true(sum.text == wanted.text);
-        assert_true(sum.tokens == wanted.tokens);
-        assert_string_equal(sum.finish.c_str(), wanted.finish.c_str());
-        assert_int_equal(sum.prompt, wanted.prompt);
-        assert_int_equal(sum.completion, wanted.completion);
-        assert_int_equal(seen.usage.prompt, wanted.prompt);
-        assert_int_equal(seen.usage.completion, wanted.completion);
-        return;
-    }
-    assert_int_equal(static_cast<int>(seen.status),
-                     static_cast<int>(AdaptStatus::Failed));
-    assert_int_equal(seen.begun, outcome->status == 200);
-    if (!seen.begun) {
-        assert_int_equal(api_error_status(seen.error), outcome->status);
-    }
-    const char *code = api_error_code(seen.error);
-    assert_string_equal(code == nullptr ? "" : code, outcome->code);
-    assert_int_equal(seen.error.no_retry, outcome->no_retry);
-    if (starts_with(outcome->code, "context")) {
-        assert_string_equal(seen.error.param.c_str(), "prompt");
-    }
-    // Never JSON inside JSON.
-    assert_true(seen.error.message.find("{\"error") == std::string::npos);
-}
-
-void run_recording(const json_t *record)
-{
-    const std::string name(json::string_of(json::get(record, "name")));
-    Reply reply;
-    int64_t status = 0;
-    json::get_int(record, "status", status);
-    reply.status = static_cast<int>(status);
-    reply.content_type = json::string_of(
-        json::get(json::get(record, "headers"), "Content-Type"));
-    reply.body = json::string_of(json::get(record, "body"));
-    bool streams = true; // as Ollama has it
-    json::get_bool(json::get(json::get(record, "request"), "body"), "stream",
-                   streams);
-    const std::string request = request_with(
-        streams ? R"("stream":true,"stream_options":{"include_usage":true})"
-                : "");
-    Client whole_client(request);
-    const Seen whole = talk(whole_client, reply, kWhole);
-    check_recording(name, whole, reply.body);
-    for (size_t cut = 0; cut < reply.body.size(); cut++) {
-        Client client(request);
-        const Seen seen = talk(client, reply, cut);
-        assert_string_equal(without_ids(seen.body).c_str(),
-                            without_ids(whole.body).c_str());
-        assert_string_equal(seen.error.message.c_str(),
-                            whole.error.message.c_str());
-    }
-}
-
-void recorded_answers_translate_at_every_cut(void **)
-{
-    const std::string text = read_file("completions/recorded.jsonl");
-    size_t count = 0;
-    for (const std::string_view line : split_list(text, '\n')) {
-        run_recording(parse(line).get());
-        count++;
-    }
-    assert_int_equal(count, 46);
-}
-
-void recorded_lines_pass_both_ways(void **)
-{
-    const std::string text = read_file("completions/recorded.jsonl");
-    const std::string_view before = R"("response":")";
-    const std::string_view after = "\",\"done\":false}";
-    size_t count = 0;
-    for (const std::string_view record_text : split_list(text, '\n')) {
-        const json::Ptr record = parse(record_text);
-        const std::string_view body =
-            json::string_of(json::get(record.get(), "body"));
-        for (const std::string_view line : split_list(body, '\n')) {
-            const size_t at = line.find(before);
-            if (at == std::string_view::npos || !ends_with(line, after)) {
-                continue;
-            }
-            const size_t begin = at + before.size();
-            assert_both_ways(
-                line.substr(begin, line.size() - after.size() - begin));
-            count++;
-        }
-    }
-    assert_true(count >= 20);
-}
-
 } // namespace
 
 int main()
@@ -631,12 +369,9 @@ int main()
         cmocka_unit_test(a_long_prompt_is_echoed_after_its_body_is_gone),
         cmocka_unit_test(an_error_before_any_output_keeps_its_status),
         cmocka_unit_test(lines_of_a_chat_are_no_answer),
-        cmocka_unit_test(both_ways_through_a_line_are_equal),
         cmocka_unit_test(cut_lines_never_pass),
         cmocka_unit_test(long_steps_are_put_off),
         cmocka_unit_test(a_large_echo_is_put_off),
-        cmocka_unit_test(recorded_answers_translate_at_every_cut),
-        cmocka_unit_test(recorded_lines_pass_both_ways),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

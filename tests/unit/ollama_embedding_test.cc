@@ -1,6 +1,6 @@
 // Runs embeddings through the adapter for Ollama: the examples of
-// tests/data/embeddings, the recorded answers of a real Ollama, numbers of
-// every form against jansson, and answers that cannot be used.
+// tests/data/embeddings, numbers of every form against jansson, and answers
+// that cannot be used.
 
 #include "llm_proxy/adapt/adapter.h"
 #include "llm_proxy/base/strings.h"
@@ -765,110 +765,6 @@ void what_takes_long_is_put_off(void **)
     assert_true(adapter->starts_long(dense.request(fields)));
 }
 
-// -- recordings ----------------------------------------------------------
-
-struct Outcome {
-    const char *name;
-    int status;
-    const char *code; // "" = null
-};
-
-const Outcome *find_outcome(std::string_view name)
-{
-    static const Outcome outcomes[] = {
-        {"embed_array_number", 400, ""},
-        {"embed_nested", 400, ""},
-        {"embed_tokens", 400, ""},
-        {"embed_object", 400, ""},
-        {"embed_badtype", 400, ""},
-        {"embed_tokens_nomodels", 400, ""},
-        {"embed_dim_string", 400, ""},
-        {"embed_trunc_false", 400, "context_length_exceeded"},
-        {"embed_trunc_false_array", 400, "context_length_exceeded"},
-        {"embed_chat_model", 400, "unsupported_model"},
-        {"embed_opt_bad", 500, "backend_error"},
-        {"embed_busy_503", 503, "backend_busy"},
-        {"embed_load_failure", 500, "backend_error"},
-        {"embed_missing", 404, "model_not_found"},
-        {"embed_noinput", 404, "model_not_found"},
-    };
-    for (const Outcome &outcome : outcomes) {
-        if (name == outcome.name) {
-            return &outcome;
-        }
-    }
-    return nullptr;
-}
-
-void check_recording(const std::string &name, const Seen &seen,
-                     const Reply &reply, bool base64)
-{
-    const Outcome *outcome = find_outcome(name);
-    if (outcome != nullptr) {
-        assert_true(seen.status == AdaptStatus::Failed);
-        assert_int_equal(api_error_status(seen.error), outcome->status);
-        const char *code = api_error_code(seen.error);
-        assert_string_equal(code == nullptr ? "" : code, outcome->code);
-        const json::Ptr said = parse(reply.body);
-        assert_true(seen.error.message ==
-                    json::string_of(json::get(said.get(), "error")));
-        if (outcome->code == std::string_view("context_length_exceeded")) {
-            assert_string_equal(seen.error.param.c_str(), "input");
-        }
-        return;
-    }
-    if (seen.status != AdaptStatus::Done) {
-        print_error("%s: %s\n", name.c_str(), seen.error.message.c_str());
-        fail();
-    }
-    const json::Ptr said = parse(reply.body);
-    check_vectors(seen, said.get(), base64);
-    int64_t tokens = 0;
-    json::get_int(said.get(), "prompt_eval_count", tokens);
-    assert_int_equal(seen.usage.prompt, tokens);
-}
-
-void run_recording(const json_t *record, const char *format)
-{
-    const std::string name(json::string_of(json::get(record, "name")));
-    Reply reply;
-    int64_t status = 0;
-    json::get_int(record, "status", status);
-    reply.status = static_cast<int>(status);
-    reply.content_type = json::string_of(
-        json::get(json::get(record, "headers"), "Content-Type"));
-    reply.body = json::string_of(json::get(record, "body"));
-    const size_t inputs = json_array_size(
-        json::get(json::get(json::get(record, "request"), "body"), "input"));
-    const std::string request = request_for(inputs == 0 ? 1 : inputs, format);
-    const bool base64 = format[0] == 'b';
-    Client whole_client(request);
-    const Seen whole = talk(whole_client, reply, kWhole);
-    check_recording(name, whole, reply, base64);
-    // Each cut of the shorter ones, some of the others.
-    const size_t step = reply.body.size() > 1000 ? 29 : 1;
-    for (size_t cut = 0; cut < reply.body.size(); cut += step) {
-        Client client(request);
-        const Seen seen = talk(client, reply, cut);
-        assert_true(seen.body == whole.body);
-        assert_string_equal(seen.error.message.c_str(),
-                            whole.error.message.c_str());
-    }
-}
-
-void recorded_answers_translate_at_every_cut(void **)
-{
-    const std::string text = read_file("embeddings/recorded.jsonl");
-    size_t count = 0;
-    for (const std::string_view line : split_list(text, '\n')) {
-        const json::Ptr record = parse(line);
-        run_recording(record.get(), "float");
-        run_recording(record.get(), "base64");
-        count++;
-    }
-    assert_int_equal(count, 38);
-}
-
 } // namespace
 
 int main()
@@ -892,7 +788,6 @@ int main()
         cmocka_unit_test(too_many_vectors_end_the_answer_early),
         cmocka_unit_test(answers_have_bounds),
         cmocka_unit_test(what_takes_long_is_put_off),
-        cmocka_unit_test(recorded_answers_translate_at_every_cut),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
