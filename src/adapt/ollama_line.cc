@@ -22,6 +22,8 @@ namespace
 {
 
 constexpr size_t kMaxQuoted = 1024; // of a line that nobody understands
+// More tokens than any model will see; sums of them fit.
+constexpr int64_t kMaxCount = 1000000000000;
 
 json_t *filled_array(json_t *object, const char *key)
 {
@@ -120,20 +122,28 @@ bool take_string(std::string_view &text, std::string_view &out)
     return true;
 }
 
+// Behind the closing quote of the string whose inside begins at `at`. What
+// stands in it is for the parser to judge.
+size_t end_of_string(std::string_view text, size_t at)
+{
+    while ((at = text.find_first_of("\"\\", at)) != std::string_view::npos) {
+        if (text[at] == '"') {
+            return at + 1;
+        }
+        at += 2;
+    }
+    return text.size();
+}
+
 // The first integer at or behind `at`, outside strings, that may not fit into
-// 64 bits; empty if there is none. Behind a broken string there is none.
+// 64 bits; empty if there is none.
 std::string_view find_wide_integer(std::string_view text, size_t at)
 {
     constexpr std::string_view number_bytes = "0123456789+-.eE";
     constexpr size_t wide_digits = 19;
     while (at < text.size()) {
         if (text[at] == '"') {
-            std::string_view rest = text.substr(at + 1);
-            std::string_view skipped;
-            if (!take_string(rest, skipped)) {
-                return {};
-            }
-            at = text.size() - rest.size();
+            at = end_of_string(text, at + 1);
             continue;
         }
         const size_t end =
@@ -218,6 +228,7 @@ bool take_common(std::string_view &line, LineKind kind,
     std::string_view model;
     return take(line, "{\"model\":\"") && take_string(line, model) &&
            take(line, ",\"created_at\":\"") && take_string(line, created_at) &&
+           created_at.find('\\') == std::string_view::npos &&
            take(line, shape.before) && take_string(line, text) &&
            take(line, shape.after);
 }
@@ -252,9 +263,20 @@ bool take_count(std::string_view &line, OllamaLine &out)
     } else if (name == "prompt_eval_cached_count") {
         out.cached_tokens = count;
     } else {
-        return ends_with(name, "_duration");
+        // An escape might be one of a NUL, which no name may hold.
+        return ends_with(name, "_duration") &&
+               name.find('\\') == std::string_view::npos;
     }
-    return true;
+    return count <= kMaxCount;
+}
+
+// What makes no sense as a count is none.
+void read_count(const json_t *root, const char *name, int64_t &out)
+{
+    int64_t count = 0;
+    if (json::get_int(root, name, count) && count >= 0 && count <= kMaxCount) {
+        out = count;
+    }
 }
 
 } // namespace
@@ -348,9 +370,9 @@ bool read_line(std::string_view text, LineKind kind, OllamaLine &out,
     out.logprobs = filled_array(root, "logprobs");
     out.done_reason = json::string_of(json::get(root, "done_reason"));
     out.done = json_is_true(done) || !out.done_reason.empty();
-    json::get_int(root, "prompt_eval_count", out.prompt_tokens);
-    json::get_int(root, "eval_count", out.completion_tokens);
-    json::get_int(root, "prompt_eval_cached_count", out.cached_tokens);
+    read_count(root, "prompt_eval_count", out.prompt_tokens);
+    read_count(root, "eval_count", out.completion_tokens);
+    read_count(root, "prompt_eval_cached_count", out.cached_tokens);
     return true;
 }
 
