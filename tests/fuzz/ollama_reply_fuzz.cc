@@ -1,6 +1,7 @@
 // Any bytes as Ollama's answer to a chat and to a completion, cut in two ways:
 // what the client gets is the same, is JSON, and is never both an error and the
-// end of a stream.
+// end of a stream. A blank behind each line, which sends the usual ones the
+// other way through the adapter, changes nothing that the client would read.
 
 #include "llm_proxy/adapt/adapter.h"
 #include "llm_proxy/base/strings.h"
@@ -12,6 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include <jansson.h>
+
 using namespace llmproxy;
 
 #include "../unit/feed.h"
@@ -22,7 +25,9 @@ namespace
 struct Seen {
     AdaptStatus status = AdaptStatus::More;
     std::string body;
+    size_t answer = 0; // of the body; behind it is an event with the error
     std::string error;
+    std::string code;
 };
 
 // Takes out what is random: the 24 digits behind each `prefix`.
@@ -75,7 +80,10 @@ Seen talk(const Question &question, std::string_view reply, bool stream,
         abort();
     }
     seen.status = feed(*adapter, head, reply, step, step, seen.body);
+    seen.answer = seen.body.size();
     if (seen.status == AdaptStatus::Failed) {
+        const char *code = api_error_code(adapter->error());
+        seen.code = code == nullptr ? "" : code;
         seen.error = api_error_body(adapter->error());
         if (!seen.body.empty()) {
             adapter->append_error(adapter->error(), seen.body);
@@ -99,18 +107,76 @@ void check_json(std::string_view text)
     }
 }
 
+// The data of the event at the front of `text`, which is taken off.
+std::string_view take_event(std::string_view &text)
+{
+    const size_t end = text.find("\n\n");
+    if (end == std::string_view::npos || !starts_with(text, "data: ")) {
+        abort();
+    }
+    const std::string_view data = text.substr(6, end - 6);
+    text.remove_prefix(end + 2);
+    return data;
+}
+
 void check_events(std::string_view text)
 {
     while (!text.empty()) {
-        const size_t end = text.find("\n\n");
-        if (end == std::string_view::npos || !starts_with(text, "data: ")) {
-            abort();
-        }
-        const std::string_view data = text.substr(6, end - 6);
+        const std::string_view data = take_event(text);
         if (data != "[DONE]") {
             check_json(data);
         }
-        text.remove_prefix(end + 2);
+    }
+}
+
+void check_equal(std::string_view one, std::string_view other)
+{
+    json::Ptr root;
+    json::Ptr other_root;
+    Error ignored;
+    if (one != other && json::parse(one, root, ignored) &&
+        (!json::parse(other, other_root, ignored) ||
+         json_equal(root.get(), other_root.get()) == 0)) {
+        abort();
+    }
+}
+
+std::string with_blanks(std::string_view reply)
+{
+    std::string out;
+    while (!reply.empty()) {
+        const std::string_view line = reply.substr(0, reply.find('\n'));
+        out += line;
+        out += line.empty() || line == "\r" ? "" : " ";
+        reply.remove_prefix(line.size());
+        if (!reply.empty()) {
+            out += '\n';
+            reply.remove_prefix(1);
+        }
+    }
+    return out;
+}
+
+void check_other_way(const Question &question, std::string_view reply,
+                     bool stream, const Seen &usual)
+{
+    const Seen other = talk(question, with_blanks(reply), stream, SIZE_MAX);
+    if (usual.status != other.status || usual.code != other.code) {
+        abort();
+    }
+    const std::string one = without_ids(usual.body.substr(0, usual.answer));
+    const std::string two = without_ids(other.body.substr(0, other.answer));
+    if (!stream) {
+        check_equal(one, two);
+        return;
+    }
+    std::string_view rest = one;
+    std::string_view other_rest = two;
+    while (!rest.empty() && !other_rest.empty()) {
+        check_equal(take_event(rest), take_event(other_rest));
+    }
+    if (rest.size() != other_rest.size()) {
+        abort();
     }
 }
 
@@ -132,6 +198,7 @@ void ask_both_forms(const Question &question, std::string_view reply)
         } else if (done) {
             check_json(whole.body);
         }
+        check_other_way(question, reply, stream, whole);
     }
 }
 
