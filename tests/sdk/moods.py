@@ -3,7 +3,7 @@
 One port speaks both wires: Ollama's /api/* and vLLM's /v1/*. A model is called
 MOOD or MOOD-ANYTHING; the rest makes it one test's own, so that suites in
 several languages share one backend and each finds its own requests again with
-GET /_seen/MODEL.
+GET /_seen/MODEL. What only Ollama's models do is in ollama_models.py.
 """
 
 import base64
@@ -13,12 +13,13 @@ import threading
 import time
 import urllib.parse
 
+import ollama_models
 from backend import Backend, Gone
 
-WORDS = ["Hello", " from", " the", " backend", "."]
+WORDS = ollama_models.WORDS
 TEXT = "".join(WORDS)
 VECTOR = [0.5, -1.0, 2.0]
-PROMPT_TOKENS = 7
+PROMPT_TOKENS = ollama_models.PROMPT_TOKENS
 PIECE_GAP = 0.01
 PATIENCE = 60  # seconds a silent model waits for the client to leave
 CREATED = 1_795_000_000
@@ -182,7 +183,9 @@ class Moods(Backend):
                                    in request.headers}, body)
         self._seen.setdefault(body["model"], []).append(seen)
         try:
-            if request.path in WIRES:
+            if ollama_models.answers(request.path, body):
+                ollama_models.answer(request.path, body, peer)
+            elif request.path in WIRES:
                 wire = WIRES[request.path](body)
                 mood = body["model"].split("-")[0]
                 MOODS[mood](self, wire, peer)
