@@ -165,6 +165,8 @@ def instance(schema, definitions):
     if "enum" in schema:
         return schema["enum"][-1]
     kind = schema.get("type")
+    if isinstance(kind, list):
+        kind = kind[0]
     if kind == "object":
         return {name: instance(one, definitions)
                 for name, one in schema.get("properties", {}).items()}

@@ -11,6 +11,16 @@ export const BASE_URL = `${PROXY_URL}/v1`;
 export const TOKEN = "demo-key-123";
 export const TEXT = "Hello from the backend.";
 export const HELLO = [{ role: "user", content: "Hello!" }];
+export const ASK = [{ role: "user", content: "Weather and time?" }];
+export const PNG = Buffer.concat([
+  Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), Buffer.alloc(60),
+]).toString("base64");
+// What the models of ollama_models.py call, in two rounds of two and one.
+export const CALLS = [
+  ["get_weather", { city: "Oslo <&> \u00e9\u2028", days: 3 }],
+  ["get_weather", { city: "Bergen", days: 1 }],
+  ["get_time", {}],
+];
 const TEST_MS = 60_000;
 const SOON_MS = 10_000;
 
@@ -66,6 +76,33 @@ export function advance(ms) {
   writeFileSync(next, `${Number(readFileSync(CLOCK_FILE, "utf8")) + ms}\n`);
   renameSync(next, CLOCK_FILE);
 }
+
+export function runTool(name, asked) {
+  return name === "get_time" ? "noon" : `${asked.city} ${asked.days}`;
+}
+
+// What they say when they have all results.
+export const LAST_WORD = CALLS
+  .map(([name, asked]) => `${name}=${runTool(name, asked)}`).join("; ");
+
+// The third request of such a loop as it reached Ollama: arguments are
+// objects, results have the names and ids of their calls.
+export function checkNativeHistory(requests, ids) {
+  assert.deepEqual(requests.map((request) => request.path),
+    Array(3).fill("/api/chat"));
+  const { messages } = requests[2].body;
+  assert.deepEqual(
+    messages.flatMap((message) => message.tool_calls ?? []).map((call) =>
+      [call.function.name, call.function.arguments, call.function.index,
+        call.id]),
+    CALLS.map((call, i) => [...call, [0, 1, 0][i], ids[i]]));
+  assert.deepEqual(
+    messages.filter((message) => message.role === "tool").map((message) =>
+      [message.tool_name, message.tool_call_id]),
+    CALLS.map(([name], i) => [name, ids[i]]));
+}
+
+export const throughFloat32 = (vector) => Array.from(Float32Array.from(vector));
 
 export async function textOf(stream) {
   let text = "";
