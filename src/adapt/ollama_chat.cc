@@ -63,6 +63,13 @@ bool on_functions(Translation &t, const char *name, json_t * /*value*/)
                            " is not supported by this backend; use tools");
 }
 
+// OpenAI searches the web even where this is {}.
+bool on_web_search(Translation &t, const char *name, json_t * /*value*/)
+{
+    t.dropped.emplace_back(name);
+    return true;
+}
+
 bool on_modalities(Translation &t, const char *name, json_t *value)
 {
     if (!json_is_array(value)) {
@@ -102,6 +109,7 @@ constexpr Row kRows[] = {
     {"response_format", on_response_format},
     {"tools", on_tools},
     {"tool_choice", on_tool_choice},
+    {"parallel_tool_calls", on_parallel_tool_calls},
     {"think", on_think},
     {"reasoning", on_reasoning},
     {"reasoning_effort", on_reasoning_effort},
@@ -113,6 +121,7 @@ constexpr Row kRows[] = {
     {"function_call", on_functions},
     {"modalities", on_modalities},
     {"audio", on_audio},
+    {"web_search_options", on_web_search},
     {"options", on_options},
     {"num_ctx", on_client_option},
     {"top_k", on_client_option},

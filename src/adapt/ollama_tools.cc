@@ -90,4 +90,16 @@ bool on_tool_choice(Translation &t, const char *name, json_t *value)
     return offer_one_tool(t, wanted);
 }
 
+bool on_parallel_tool_calls(Translation &t, const char *name, json_t *value)
+{
+    if (!json_is_boolean(value)) {
+        return wrong_type(t, name, "a boolean");
+    }
+    // That a model may make several calls is what happens anyhow.
+    if (json_is_false(value)) {
+        t.dropped.emplace_back(name);
+    }
+    return true;
+}
+
 } // namespace llmproxy

@@ -61,17 +61,47 @@ def translated_fields(path):
     return set(re.findall(r'\{"(\w+)", on_\w+\}', table))
 
 
-@pytest.mark.parametrize("word, path", [
-    ("chat", "src/adapt/ollama_chat.cc"),
-    ("text", "src/adapt/ollama_completion.cc"),
-    ("embed", "src/adapt/embedding_request.cc")])
-def test_the_readme_names_every_translated_field(word, path):
-    named = set()
-    for fields, where in re.findall(r"^\| (`[^|]*) \| ([a-z, ]+) \|",
-                                    read("README.md"), re.M):
+def listed_fields(endpoint):
+    """{field: what becomes of it}, a set, of contrib/openai-fields.md."""
+    section = read("contrib/openai-fields.md").split(f"\n## {endpoint}\n")[1]
+    fields = {}
+    for field, what in re.findall(r"^\| `(\w+)` \| `.*` \| (.*) \|$",
+                                  section.split("\n## ")[0], re.M):
+        fields.setdefault(field, set()).add(what)
+    return fields
+
+
+ENDPOINTS = pytest.mark.parametrize("word, endpoint, path", [
+    ("chat", "/v1/chat/completions", "src/adapt/ollama_chat.cc"),
+    ("text", "/v1/completions", "src/adapt/ollama_completion.cc"),
+    ("embed", "/v1/embeddings", "src/adapt/embedding_request.cc")])
+DROPPED = "dropped, and reported"
+
+
+@ENDPOINTS
+def test_the_list_of_fields_follows_the_tables(word, endpoint, path):
+    del word
+    fields = listed_fields(endpoint)
+    unknown = {field: what for field, what in fields.items()
+               if field not in translated_fields(path)}
+    assert unknown
+    assert all(what == {DROPPED} for what in unknown.values()), unknown
+
+
+@ENDPOINTS
+def test_the_readme_names_every_field(word, endpoint, path):
+    named, dropped = set(), set()
+    for fields, where, what in re.findall(
+            r"^\| (`[^|]*) \| ([a-z, ]+) \|(.*)\|", read("README.md"), re.M):
         if word in where.split(", "):
-            named |= set(re.findall(r"`(\w+)`", fields))
-    assert named == translated_fields(path)
+            found = set(re.findall(r"`(\w+)`", fields))
+            named |= found
+            if what.strip() == "nothing; only reported as dropped":
+                dropped |= found
+    only_dropped = {field for field, what in listed_fields(endpoint).items()
+                    if what == {DROPPED}}
+    assert dropped == only_dropped
+    assert named == translated_fields(path) | only_dropped
 
 
 def test_the_version_is_one():

@@ -180,7 +180,7 @@ def test_tool_choice(client, moods, own_model):
     none = create(**ask, tool_choice="none")
     assert none.parse().choices[0].message.tool_calls is None
     required = create(**ask, tool_choice="required",
-                      parallel_tool_calls=True)
+                      parallel_tool_calls=False)
     one = create(**ask, tool_choice={"type": "function",
                                      "function": {"name": "get_time"}})
     assert "X-Proxy-Dropped-Params" not in none.headers

@@ -56,14 +56,14 @@ ENDPOINTS = {
             "functions": [[{"name": "f"}]], "function_call": ["auto"],
             "modalities": [["text"], ["text", "audio"]],
             "audio": [{"format": "wav", "voice": "alloy"}],
-            "parallel_tool_calls": [True], "metadata": [{"a": "b"}],
+            "parallel_tool_calls": [True, False], "metadata": [{"a": "b"}],
             "moderation": [{"model": "omni-moderation-latest"}],
             "prediction": [{"type": "content", "content": "x"}],
             "prompt_cache_key": ["k"], "prompt_cache_retention": ["24h"],
             "prompt_cache_options": [{"mode": "explicit"}],
             "safety_identifier": ["s"], "service_tier": ["flex"],
             "store": [True], "verbosity": ["low"],
-            "web_search_options": [{"search_context_size": "low"}]}),
+            "web_search_options": [{}, {"search_context_size": "low"}]}),
     "text": ("/v1/completions", members(
         completion_create_params.CompletionCreateParamsNonStreaming,
         completion_create_params.CompletionCreateParamsStreaming),
@@ -141,6 +141,7 @@ def default_of(member, value):
     return (member, value) in [
         ("n", 1), ("best_of", 1), ("logit_bias", {}),
         ("response_format", {"type": "text"}), ("tool_choice", "auto"),
+        ("parallel_tool_calls", True),
         ("modalities", ["text"]), ("encoding_format", "float")]
 
 

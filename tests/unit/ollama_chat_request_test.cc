@@ -63,6 +63,7 @@ void bad_requests_name_the_member(void **)
         {R"("tool_choice":"maybe")", "tool_choice", "invalid_type"},
         {R"("tool_choice":{"function":{"name":"f"}})", "tool_choice",
          "invalid_value"},
+        {R"("parallel_tool_calls":1)", "parallel_tool_calls", "invalid_type"},
         {R"("reasoning_effort":"huge")", "reasoning_effort", nullptr},
         {R"("reasoning":{"effort":"huge"})", "reasoning.effort", nullptr},
         {R"("logprobs":2)", "logprobs", "invalid_type"},
@@ -230,15 +231,18 @@ void truncate_follows_client_then_settings(void **)
 
 void dropped_members_are_listed(void **)
 {
-    std::string members = R"("store":false,"metadata":{},"user":"",)"
-                          R"("verbosity":"low","tool_choice":"required",)"
-                          R"("bad name":1,"x\r\ny: z":1)";
+    std::string members =
+        R"("store":false,"metadata":{},"user":"",)"
+        R"("verbosity":"low","tool_choice":"required",)"
+        R"("parallel_tool_calls":false,"web_search_options":{},)"
+        R"("bad name":1,"x\r\ny: z":1)";
     Client client(chat_with(members));
     ApiError err;
     std::unique_ptr<Adapter> adapter = kMake();
     assert_true(client.start(*adapter, err));
     assert_string_equal(adapter->shape().extra.text().c_str(),
-                        "X-Proxy-Dropped-Params: tool_choice,verbosity\r\n");
+                        "X-Proxy-Dropped-Params: tool_choice,"
+                        "parallel_tool_calls,web_search_options,verbosity\r\n");
 
     members.clear();
     std::string wanted = "X-Proxy-Dropped-Params: ";
