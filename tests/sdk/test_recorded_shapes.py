@@ -7,10 +7,9 @@ import urllib.request
 
 import pytest
 
-DATA = pathlib.Path(__file__).resolve().parents[1] / "data"
-RECORDED = {one["name"]: one for folder in ("ollama", "completions",
-                                            "embeddings")
-            for one in map(json.loads, (DATA / folder / "recorded.jsonl")
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "data/recorded"
+RECORDED = {one["name"]: one for name in ("chat", "generate", "embed")
+            for one in map(json.loads, (FOLDER / f"{name}.jsonl")
                            .read_text().splitlines())}
 # {recorded: the scripted model that is to be like it}
 ALIKE = {
