@@ -1,5 +1,5 @@
-// Reads and prints JSON values over jansson with the flags this program
-// always wants: NUL allowed in strings, compact output, 15 digits. Error texts
+// Reads JSON values over jansson with the flags this program always wants:
+// NUL allowed in strings, and duplicate keys as the caller says. Error texts
 // lose whatever they quote of the document, which may hold secrets.
 
 #include "llm_proxy/json/value.h"
@@ -7,6 +7,7 @@
 #include "llm_proxy/base/strings.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <string.h>
 
@@ -17,9 +18,6 @@ namespace llmproxy::json
 
 namespace
 {
-
-constexpr size_t kDumpFlags =
-    JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
 
 // jansson ends a message with " near '<text>'" and quotes the escapes it
 // cannot decode; a reason needs neither.
@@ -52,12 +50,6 @@ std::string_view without_quotes(std::string_view message)
     }
     out.reset(root);
     return true;
-}
-
-int append_chunk(const char *text, size_t size, void *out) noexcept
-{
-    static_cast<std::string *>(out)->append(text, size);
-    return 0;
 }
 
 } // namespace
@@ -117,6 +109,22 @@ bool get_bool(const json_t *object, const char *key, bool &out)
         return false;
     }
     out = json_is_true(value);
+    return true;
+}
+
+bool read_integer(const json_t *value, int64_t &out)
+{
+    if (json_is_integer(value)) {
+        out = json_integer_value(value);
+        return true;
+    }
+    const double real = json_real_value(value);
+    // 2^53: beyond it a real does not say which integer was meant.
+    if (!json_is_real(value) || real != std::floor(real) ||
+        std::fabs(real) > 9007199254740992.0) {
+        return false;
+    }
+    out = static_cast<int64_t>(real);
     return true;
 }
 
@@ -180,20 +188,6 @@ void wipe_string(json_t *value)
         explicit_bzero(const_cast<char *>(json_string_value(value)),
                        json_string_length(value));
     }
-}
-
-std::string dump(const json_t *value)
-{
-    std::string out;
-    append_dump(out, value);
-    return out;
-}
-
-void append_dump(std::string &out, const json_t *value)
-{
-    // Fails only for a tree deeper than the parser lets in; `out` then ends
-    // early, which no reader takes for JSON.
-    (void)json_dump_callback(value, append_chunk, &out, kDumpFlags);
 }
 
 } // namespace llmproxy::json

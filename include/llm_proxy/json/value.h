@@ -37,6 +37,8 @@ json_t *get(const json_t *object, const char *key); // nullptr if null too
 bool get_string(const json_t *object, const char *key, std::string_view &out);
 bool get_int(const json_t *object, const char *key, int64_t &out);
 bool get_bool(const json_t *object, const char *key, bool &out);
+// Of a value: an integer, or a real without a fraction.
+[[nodiscard]] bool read_integer(const json_t *value, int64_t &out);
 std::string_view string_of(const json_t *value); // empty if no string
 // "an object", "a string"...; "nothing" for nullptr.
 const char *type_name(const json_t *value);
@@ -45,7 +47,8 @@ std::vector<json_t *> elements(const json_t *array);
 std::vector<std::string_view> keys(json_t *object);
 // Overwrites the text of a string that was a secret.
 void wipe_string(json_t *value);
-// Compact text, 15 significant digits for reals (0.7 stays 0.7).
+// Compact text; reals with 15 digits (0.7 stays 0.7), or with as many as it
+// takes to read back the same value.
 std::string dump(const json_t *value);
 void append_dump(std::string &out, const json_t *value);
 
