@@ -176,8 +176,9 @@ int api_error_status(const ApiError &error)
 
 int api_error_retry_after(const ApiError &error)
 {
-    return error.retry_after_s != 0 ? error.retry_after_s
-                                    : row_of(error.kind).retry_after_s;
+    return error.retry_after_s != 0 || error.no_retry
+               ? error.retry_after_s
+               : row_of(error.kind).retry_after_s;
 }
 
 const char *api_error_code(const ApiError &error)

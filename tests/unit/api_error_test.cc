@@ -144,6 +144,11 @@ static void an_errors_own_values_win(void **)
     error.retry_after_s = 9;
     assert_int_equal(api_error_status(error), 507);
     assert_int_equal(api_error_retry_after(error), 9);
+    // Where no retry helps, the table's default would ask for one.
+    error.no_retry = true;
+    assert_int_equal(api_error_retry_after(error), 9);
+    error.retry_after_s = 0;
+    assert_int_equal(api_error_retry_after(error), 0);
     const ApiError model = of(ApiErrorKind::ModelNotFound);
     assert_non_null(
         strstr(api_error_body(model).c_str(), "\"param\":\"model\""));

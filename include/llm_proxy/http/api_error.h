@@ -64,12 +64,13 @@ struct ApiError {
     std::string param;     // JSON path; empty: the table's, mostly null
     int status = 0;        // a backend's own status to keep; 0 = the table's
     int retry_after_s = 0; // Retry-After; 0 = none
-    bool no_retry = false; // x-should-retry: false
+    bool no_retry = false; // x-should-retry: false, it would fail again
     std::string allow;     // 405: value of Allow
 };
 
 int api_error_status(const ApiError &error);
-// Retry-After in seconds after the table's default is applied; 0 = none.
+// Retry-After in seconds after the table's default is applied, which it is not
+// where no retry helps; 0 = none.
 int api_error_retry_after(const ApiError &error);
 const char *api_error_code(const ApiError &error); // nullptr = null
 bool api_error_closes(ApiErrorKind kind);
