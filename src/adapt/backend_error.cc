@@ -7,6 +7,7 @@
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 
+#include <algorithm>
 #include <string>
 
 #include <jansson.h>
@@ -17,7 +18,7 @@ namespace llmproxy
 namespace
 {
 
-constexpr size_t kMaxText = 1024; // of a body that is no JSON
+constexpr size_t kMaxText = 1024; // of a message
 
 // What an error body says, whichever of the known shapes it has.
 struct Said {
@@ -79,29 +80,14 @@ Said read_openai_body(std::string_view body)
 Said unwrap(std::string_view text)
 {
     Said out;
-    json::Ptr root;
-    Error ignored;
-    if (starts_with(text, "{") && json::parse_lenient(text, root, ignored)) {
-        const json_t *inner = json::get(root.get(), "error");
-        read_members(inner, out);
+    if (starts_with(text, "{")) {
+        out = read_openai_body(text);
     }
     if (out.message.empty()) {
         out = Said();
         out.message = text;
     }
     out.json = true;
-    return out;
-}
-
-std::string printable(std::string_view text)
-{
-    std::string out(trim(text.substr(0, kMaxText)));
-    for (char &c : out) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-            c = ' ';
-        }
-    }
     return out;
 }
 
@@ -121,7 +107,7 @@ Said read_ollama_body(std::string_view body)
     Said out;
     // A page of some proxy in between names hosts and says nothing.
     if (!starts_with(trim(body), "<")) {
-        out.message = printable(body);
+        out.message = body;
     }
     return out;
 }
@@ -147,7 +133,9 @@ ApiError auth_error(std::string_view backend)
     std::string text = "The ";
     text.append(backend);
     text += " backend rejected the proxy's credentials.";
-    return make(ApiErrorKind::BackendAuth, text);
+    ApiError error = make(ApiErrorKind::BackendAuth, text);
+    error.no_retry = true;
+    return error;
 }
 
 // Statuses that say all by themselves, with or without a body in JSON.
@@ -211,7 +199,7 @@ ApiError map_openai(const Said &said, const BackendRefusal &refusal)
 }
 
 // What Ollama's statuses mean where the text does not matter.
-ApiErrorKind ollama_kind(int status)
+ApiErrorKind kind_of_status(int status)
 {
     switch (status) {
     case 400:
@@ -240,20 +228,25 @@ bool is_context_error(const Said &said)
            contains(said.message, "exceeds the available context size");
 }
 
-ApiError map_ollama(const Said &said, int status)
+ApiErrorKind ollama_kind(int status, const Said &said)
 {
-    if (status == 400 && is_context_error(said)) {
-        return make(ApiErrorKind::ContextLengthExceeded, said.message);
+    if ((status == 400 || status == 500) && is_context_error(said)) {
+        return ApiErrorKind::ContextLengthExceeded;
     }
     if (status == 404 && contains(said.message, "model") &&
         contains(said.message, "not found")) {
-        return make(ApiErrorKind::ModelNotFound, said.message);
+        return ApiErrorKind::ModelNotFound;
     }
     if (status == 500 && contains(said.message, "image input is not "
                                                 "supported")) {
-        return make(ApiErrorKind::InvalidRequest, said.message);
+        return ApiErrorKind::InvalidRequest;
     }
-    ApiError error = make(ollama_kind(status), said.message);
+    return kind_of_status(status);
+}
+
+ApiError map_ollama(const Said &said, int status)
+{
+    ApiError error = make(ollama_kind(status, said), printable(said.message));
     if (status == 413) {
         error.status = status;
     }
@@ -296,16 +289,18 @@ ApiError map_ollama_error(const BackendRefusal &refusal)
     const Said said = read_ollama_body(refusal.body);
     const int status = refusal.status;
     if (!said.json && (status == 404 || status == 405)) {
-        return make(ApiErrorKind::BackendBadResponse,
-                    "The backend does not know Ollama's API; check its base "
-                    "URL.");
+        ApiError error = make(ApiErrorKind::BackendBadResponse,
+                              "The backend does not know Ollama's API; check "
+                              "its base URL.");
+        error.no_retry = true;
+        return error;
     }
     // Its words on this may hold the key that it was sent.
     if (status == 401 || status == 403) {
         return auth_error(refusal.backend);
     }
     ApiError error = map_ollama(said, status);
-    error.retry_after_s = refusal.retry_after_s;
+    error.retry_after_s = error.no_retry ? 0 : refusal.retry_after_s;
     if (error.message.empty()) {
         error.message = "upstream returned status ";
         append_u64(error.message, static_cast<uint64_t>(status));
@@ -315,8 +310,34 @@ ApiError map_ollama_error(const BackendRefusal &refusal)
 
 ApiError map_ollama_text(std::string_view text)
 {
-    const Said said = unwrap(text);
-    return map_ollama(said, is_context_error(said) ? 400 : 500);
+    return map_ollama(unwrap(text), 500);
+}
+
+ApiError unfinished_error()
+{
+    ApiError error = make(ApiErrorKind::BackendError,
+                          "the backend ended its answer without finishing it");
+    // It would end in the same way again.
+    error.no_retry = true;
+    return error;
+}
+
+std::string printable(std::string_view text)
+{
+    size_t size = std::min(text.size(), kMaxText);
+    // Never inside of a UTF-8 sequence.
+    while (size > 0 && size < text.size() &&
+           (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) {
+        size--;
+    }
+    std::string out(trim(text.substr(0, size)));
+    for (char &c : out) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f) {
+            c = ' ';
+        }
+    }
+    return out;
 }
 
 } // namespace llmproxy

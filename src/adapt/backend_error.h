@@ -3,6 +3,8 @@
 
 #include "llm_proxy/http/api_error.h"
 
+#include <cstddef>
+#include <string>
 #include <string_view>
 
 namespace llmproxy
@@ -28,6 +30,13 @@ ApiError map_openai_event(std::string_view json, std::string_view backend);
 ApiError map_ollama_error(const BackendRefusal &refusal);
 // The same for the `error` of a line in a 200.
 ApiError map_ollama_text(std::string_view text);
+// An answer that ended before it was done, which is how Ollama reports that
+// its runner failed.
+ApiError unfinished_error();
+// At most 1 KiB of a backend's words, without control bytes.
+std::string printable(std::string_view text);
+
+constexpr size_t kMaxOllamaError = size_t{64} << 10; // bytes of a refusal
 
 } // namespace llmproxy
 

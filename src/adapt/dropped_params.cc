@@ -2,6 +2,8 @@
 
 #include "dropped_params.h"
 
+#include "llm_proxy/json/value.h"
+
 #include <jansson.h>
 
 namespace llmproxy
@@ -13,13 +15,37 @@ namespace
 constexpr size_t kMaxDropped = 16;
 constexpr size_t kMaxDroppedName = 64;
 
-// Dropping `store: false` or `user: ""` changes nothing for anybody.
-bool says_something(const json_t *value)
+// What absence means at OpenAI, where that is not nothing: to say so changes
+// nothing for anybody. A switch that is not named here says something in both
+// positions.
+constexpr struct {
+    std::string_view name;
+    std::string_view value; // as JSON
+} kDefaults[] = {
+    {"store", "false"},
+    {"stream", "false"},
+    {"reasoning.exclude", "false"},
+    {"service_tier", "\"auto\""},
+    {"verbosity", "\"medium\""},
+};
+
+bool is_default(std::string_view name, const json_t *value)
 {
-    return !(json_is_null(value) || json_is_false(value) ||
-             (json_is_string(value) && json_string_length(value) == 0) ||
-             (json_is_array(value) && json_array_size(value) == 0) ||
-             (json_is_object(value) && json_object_size(value) == 0));
+    for (const auto &known : kDefaults) {
+        if (name == known.name) {
+            return json::dump(value) == known.value;
+        }
+    }
+    return false;
+}
+
+// Dropping `metadata: {}` or `user: ""` changes nothing either.
+bool is_empty(const json_t *value)
+{
+    return json_is_null(value) ||
+           (json_is_string(value) && json_string_length(value) == 0) ||
+           (json_is_array(value) && json_array_size(value) == 0) ||
+           (json_is_object(value) && json_object_size(value) == 0);
 }
 
 // Only what can stand in a header is listed.
@@ -35,14 +61,14 @@ bool is_plain_name(std::string_view name)
 
 bool worth_listing(std::string_view name, const json_t *value)
 {
-    return says_something(value) && is_plain_name(name);
+    return is_plain_name(name) && !is_empty(value) && !is_default(name, value);
 }
 
-std::string dropped_list(const std::vector<std::string_view> &names)
+std::string dropped_list(const std::vector<std::string> &names)
 {
     std::string list;
     size_t listed = 0;
-    for (const std::string_view name : names) {
+    for (const std::string &name : names) {
         if (listed == kMaxDropped) {
             list += ",...";
             break;

@@ -10,11 +10,11 @@ struct json_t;
 namespace llmproxy
 {
 
-// True if a client should hear that this member had no effect: it carried a
-// real value, and its name can stand in a header.
+// True if a client should hear that this member had no effect: it said more
+// than its absence does, and its name can stand in a header.
 bool worth_listing(std::string_view name, const json_t *value);
 // The value of X-Proxy-Dropped-Params: at most 16 names, then "...".
-std::string dropped_list(const std::vector<std::string_view> &names);
+std::string dropped_list(const std::vector<std::string> &names);
 
 } // namespace llmproxy
 

@@ -41,16 +41,14 @@ bool check_texts(Translation &t, const json_t *input)
         if (json_is_string(item)) {
             continue;
         }
+        // Where all are tokens it is the whole that is wrong.
         if (is_token(item)) {
-            return unsupported(t, "input",
+            return unsupported(t, i == 0 ? "input" : item_of("input", i),
                                "token arrays are not supported; send text "
                                "(LangChain: check_embedding_ctx_length=False)");
         }
-        std::string where = "input[";
-        append_u64(where, i);
-        where += ']';
         return refuse(t.err, ApiErrorKind::InvalidType, "invalid input type",
-                      where);
+                      item_of("input", i));
     }
     return true;
 }
@@ -101,7 +99,7 @@ bool translate_input(Translation &t, json::Ptr &out)
 bool on_dimensions(Translation &t, const char *name, json_t *value)
 {
     int64_t count = 0;
-    if (!read_integer(value, count)) {
+    if (!json::read_integer(value, count)) {
         return wrong_type(t, name, "an integer");
     }
     if (count < 1) {
@@ -142,9 +140,13 @@ constexpr Row kRows[] = {
 };
 
 constexpr NativeEndpoint kEmbedding = {
-    "/api/embed",    LineKind::None, "input",
-    false,           check_input,    {kRows, std::size(kRows)},
-    translate_input, nullptr,
+    "/api/embed",
+    LineKind::None,
+    "input",
+    check_input,
+    {kRows, std::size(kRows)},
+    translate_input,
+    nullptr,
 };
 
 } // namespace

@@ -56,6 +56,22 @@ const char *unusable_reply(const ReplyHead &head)
     return nullptr;
 }
 
+bool accept_ollama_reply(const ReplyHead &head, bool may_stream, ApiError &err)
+{
+    const char *why = unusable_reply(head);
+    if (why == nullptr && !has_media_type(head, "application/json") &&
+        !(may_stream && has_media_type(head, "application/x-ndjson"))) {
+        why = "The backend's answer is not JSON; check its base URL.";
+    }
+    if (why == nullptr) {
+        return true;
+    }
+    (void)refuse(err, ApiErrorKind::BackendBadResponse, why);
+    // Something answers there, but it is no Ollama, and will not become one.
+    err.no_retry = head.status >= 200 && head.status < 400;
+    return false;
+}
+
 int reply_retry_after(const ReplyHead &head)
 {
     constexpr uint64_t day = 86400;
@@ -65,6 +81,15 @@ int reply_retry_after(const ReplyHead &head)
         return 0;
     }
     return static_cast<int>(seconds < day ? seconds : day);
+}
+
+std::string item_of(std::string_view array, size_t index)
+{
+    std::string out(array);
+    out += '[';
+    append_u64(out, index);
+    out += ']';
+    return out;
 }
 
 bool refuse(ApiError &err, ApiErrorKind kind, std::string message,

@@ -41,7 +41,7 @@ bool on_logprobs(Translation &t, const char *name, json_t *value)
 bool on_top_logprobs(Translation &t, const char *name, json_t *value)
 {
     int64_t count = 0;
-    if (!read_integer(value, count)) {
+    if (!json::read_integer(value, count)) {
         return wrong_type(t, name, "an integer");
     }
     if (count < 0 || count > 20) {
@@ -77,7 +77,7 @@ bool on_modalities(Translation &t, const char *name, json_t *value)
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         if (json::string_of(json_array_get(value, i)) != "text") {
-            return unsupported(t, name,
+            return unsupported(t, item_of(name, i),
                                "only the modality text is supported by this "
                                "backend");
         }
@@ -153,14 +153,17 @@ bool check_messages(Translation &t)
 
 bool on_messages(Translation &t, json::Ptr &out)
 {
-    return translate_messages(json::get(t.root, "messages"), t.skeleton, out,
-                              t.err);
+    return translate_messages(t, json::get(t.root, "messages"), out);
 }
 
 constexpr NativeEndpoint kChat = {
-    "/api/chat", LineKind::Chat,       "messages",
-    false,       check_messages,       {kRows, std::size(kRows)},
-    on_messages, translate_plain_chat,
+    "/api/chat",
+    LineKind::Chat,
+    "messages",
+    check_messages,
+    {kRows, std::size(kRows)},
+    on_messages,
+    translate_plain_chat,
 };
 
 } // namespace

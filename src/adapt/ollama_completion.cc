@@ -2,7 +2,6 @@
 // and the handlers of those that only a completion has.
 
 #include "llm_proxy/adapt/adapter.h"
-#include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 #include "llm_proxy/json/writer.h"
 
@@ -14,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "base64_input.h"
 #include "completion_writer.h"
 #include "head.h"
 #include "ollama_generation.h"
@@ -66,7 +66,7 @@ bool on_echo(Translation &t, const char *name, json_t *value)
 bool on_logprobs(Translation &t, const char *name, json_t *value)
 {
     int64_t count = 0;
-    if (!read_integer(value, count)) {
+    if (!json::read_integer(value, count)) {
         return wrong_type(t, name, "an integer");
     }
     if (count < 0 || count > 20) {
@@ -92,15 +92,21 @@ bool on_images(Translation &t, const char *name, json_t *value)
     if (!json_is_array(value)) {
         return wrong_type(t, name, "an array of base64 strings");
     }
+    const json::Ptr images(json_array());
     for (size_t i = 0; i < json_array_size(value); i++) {
-        if (!json_is_string(json_array_get(value, i))) {
-            std::string where = "images[";
-            append_u64(where, i);
-            where += ']';
-            return wrong_type(t, where, "a base64 string");
+        const json_t *image = json_array_get(value, i);
+        if (!json_is_string(image)) {
+            return wrong_type(t, item_of(name, i), "a base64 string");
+        }
+        if (!append_base64_input(t.skeleton, client_text(t.skeleton, image),
+                                 images.get())) {
+            return refuse(t.err, ApiErrorKind::InvalidRequest,
+                          "invalid image input", item_of(name, i));
         }
     }
-    set_first(t, name, json_incref(value));
+    if (json_array_size(value) > 0) {
+        set_first(t, name, json_incref(images.get()));
+    }
     return true;
 }
 
@@ -172,12 +178,13 @@ bool check_prompt(Translation &t)
         return unsupported(t, "prompt",
                            "token arrays are not supported; send text");
     }
-    bool strings = json_array_size(prompt) > 0;
-    for (size_t i = 0; i < json_array_size(prompt); i++) {
-        strings = strings && json_is_string(json_array_get(prompt, i));
-    }
-    if (!strings) {
+    if (json_array_size(prompt) == 0) {
         return wrong_type(t, "prompt", "a string or an array of strings");
+    }
+    for (size_t i = 0; i < json_array_size(prompt); i++) {
+        if (!json_is_string(json_array_get(prompt, i))) {
+            return wrong_type(t, item_of("prompt", i), "a string");
+        }
     }
     if (json_array_size(prompt) > kMaxPrompts) {
         return refuse(t.err, ApiErrorKind::InvalidValue,
@@ -214,8 +221,8 @@ bool on_prompt(Translation &t, json::Ptr &out)
 }
 
 constexpr NativeEndpoint kGenerate = {
-    "/api/generate", LineKind::Generate,        "prompt",  true,
-    check_prompt,    {kRows, std::size(kRows)}, on_prompt, nullptr,
+    "/api/generate",           LineKind::Generate, "prompt", check_prompt,
+    {kRows, std::size(kRows)}, on_prompt,          nullptr,
 };
 
 } // namespace

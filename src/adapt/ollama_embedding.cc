@@ -122,12 +122,8 @@ AdaptStatus OllamaEmbedding::reply_head(const ReplyHead &head)
     if (head.status >= 400 && head.status <= 599) {
         return AdaptStatus::More;
     }
-    const char *why = unusable_reply(head);
-    if (why != nullptr) {
-        return fail(why);
-    }
-    if (!has_media_type(head, "application/json")) {
-        return fail("The backend's answer is not JSON; check its base URL.");
+    if (!accept_ollama_reply(head, false, error_)) {
+        return AdaptStatus::Failed;
     }
     vectors_ = std::make_unique<Vectors>(wishes_);
     EmbeddingWriter::begin_list(piece_);
@@ -138,9 +134,9 @@ AdaptStatus OllamaEmbedding::reply_data(std::string_view in,
                                         std::string & /*out*/)
 {
     if (vectors_ == nullptr) {
-        held_.append(in.substr(0, kMaxErrorBody - held_.size()));
-        return held_.size() < kMaxErrorBody ? AdaptStatus::More
-                                            : AdaptStatus::Long;
+        held_.append(in.substr(0, kMaxOllamaError - held_.size()));
+        return held_.size() < kMaxOllamaError ? AdaptStatus::More
+                                              : AdaptStatus::Long;
     }
     if (in.size() > kMaxReply - received_) {
         return fail("The backend's answer is larger than 64 MiB.");
@@ -181,7 +177,8 @@ AdaptStatus OllamaEmbedding::finish_answer(std::string &out)
     json::Ptr rest;
     Error ignored;
     if (received_ == 0) {
-        return fail("The backend's answer is empty.");
+        error_ = unfinished_error();
+        return AdaptStatus::Failed;
     }
     if (!json::parse_lenient(reader.rest(), rest, ignored) ||
         !json_is_object(rest.get())) {
@@ -197,9 +194,7 @@ AdaptStatus OllamaEmbedding::finish_answer(std::string &out)
     if (!reader.found()) {
         return fail("The backend's answer holds no embeddings.");
     }
-    // An empty list is what Ollama answers where there is nothing to embed.
-    const size_t count = vectors_->writer.vectors();
-    if (count != wishes_.inputs && count != 0) {
+    if (vectors_->writer.vectors() != wishes_.inputs) {
         return fail(kWrongCount);
     }
     usage_.prompt = 0;

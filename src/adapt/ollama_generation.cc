@@ -25,7 +25,7 @@ namespace llmproxy
 namespace
 {
 
-// How much sooner bytes are copied than parsed, at least.
+// How much sooner bytes are copied, or looked at, than parsed, at least.
 constexpr size_t kCopyShare = 64;
 
 class OllamaGeneration final : public Adapter
@@ -61,7 +61,7 @@ private:
     {
         return parsed + writer_->lead() / kCopyShare > kLongWork;
     }
-    AdaptStatus fail(ApiErrorKind kind, const char *message);
+    AdaptStatus fail(ApiErrorKind kind, std::string message);
     AdaptStatus fail_unfinished();
     AdaptStatus fail_as_said();
     AdaptStatus finish_refusal();
@@ -97,8 +97,9 @@ private:
 
 bool OllamaGeneration::starts_long(const ClientRequest &request) const
 {
-    const size_t copied = endpoint_.may_echo ? request.body.size() : 0;
-    return skeleton_size(request.body, request.facts) + copied / kCopyShare >
+    // Images are looked at, and a prompt may have to be copied for its echo.
+    return skeleton_size(request.body, request.facts) +
+               request.body.size() / kCopyShare >
            kLongWork;
 }
 
@@ -133,18 +134,15 @@ bool OllamaGeneration::start(const ClientRequest &request, UpstreamRequest &out,
     return true;
 }
 
-AdaptStatus OllamaGeneration::fail(ApiErrorKind kind, const char *message)
+AdaptStatus OllamaGeneration::fail(ApiErrorKind kind, std::string message)
 {
-    (void)refuse(error_, kind, message);
+    (void)refuse(error_, kind, std::move(message));
     return AdaptStatus::Failed;
 }
 
 AdaptStatus OllamaGeneration::fail_unfinished()
 {
-    (void)fail(ApiErrorKind::BackendError,
-               "the backend ended its answer without finishing it");
-    // It would end in the same way again.
-    error_.no_retry = true;
+    error_ = unfinished_error();
     return AdaptStatus::Failed;
 }
 
@@ -165,15 +163,9 @@ AdaptStatus OllamaGeneration::reply_head(const ReplyHead &head)
         state_ = State::Refusal;
         return AdaptStatus::More;
     }
-    const char *why = unusable_reply(head);
-    if (why != nullptr) {
-        return fail(ApiErrorKind::BackendBadResponse, why);
-    }
     // Ollama answers one object as application/json even in a stream.
-    if (!has_media_type(head, "application/x-ndjson") &&
-        !has_media_type(head, "application/json")) {
-        return fail(ApiErrorKind::BackendBadResponse,
-                    "The backend's answer is not JSON; check its base URL.");
+    if (!accept_ollama_reply(head, true, error_)) {
+        return AdaptStatus::Failed;
     }
     state_ = wishes_.stream ? State::Lines : State::Whole;
     return AdaptStatus::More;
@@ -182,9 +174,9 @@ AdaptStatus OllamaGeneration::reply_head(const ReplyHead &head)
 AdaptStatus OllamaGeneration::reply_data(std::string_view in, std::string &out)
 {
     if (state_ == State::Refusal) {
-        held_.append(in.substr(0, kMaxErrorBody - held_.size()));
-        return held_.size() < kMaxErrorBody ? AdaptStatus::More
-                                            : AdaptStatus::Long;
+        held_.append(in.substr(0, kMaxOllamaError - held_.size()));
+        return held_.size() < kMaxOllamaError ? AdaptStatus::More
+                                              : AdaptStatus::Long;
     }
     if (state_ == State::Whole) {
         if (in.size() > kMaxReply - held_.size()) {
@@ -272,6 +264,11 @@ AdaptStatus OllamaGeneration::finish_whole(std::string &out)
         !read_line(text, endpoint_.lines, line, error_)) {
         return fail_as_said();
     }
+    if (!line.answers) {
+        return fail(ApiErrorKind::BackendBadResponse,
+                    "The backend's answer holds no text, not even an empty "
+                    "one.");
+    }
     if (!line.done) {
         return fail_unfinished();
     }
@@ -322,7 +319,8 @@ void OllamaGeneration::begin_answer(std::string_view created_at)
 AdaptStatus OllamaGeneration::on_line(std::string_view text, std::string &out)
 {
     CommonLine common;
-    if (!is_long(0) && read_common_line(text, endpoint_.lines, common)) {
+    if (!is_long(text.size() / kCopyShare) &&
+        read_common_line(text, endpoint_.lines, common)) {
         begin_answer(common.created_at);
         writer_->common_chunk(common.text, out);
         return AdaptStatus::More;
@@ -341,6 +339,10 @@ AdaptStatus OllamaGeneration::on_other_line(std::string_view text,
     if (!read_common_end(text, endpoint_.lines, line) &&
         !read_line(text, endpoint_.lines, line, error_)) {
         return fail_as_said();
+    }
+    if (!line.answers && !line.says_if_done) {
+        // Ollama 0.11.3 says {"error parsing tool call": "..."}.
+        return fail(ApiErrorKind::BackendError, printable(text));
     }
     begin_answer(line.created_at);
     if (!line.done) {

@@ -4,7 +4,6 @@
 
 #include "ollama_line.h"
 
-#include "llm_proxy/base/ids.h"
 #include "llm_proxy/base/strings.h"
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 
 #include "backend_error.h"
 #include "head.h"
+#include "wide_integers.h"
 
 namespace llmproxy
 {
@@ -21,7 +21,6 @@ namespace llmproxy
 namespace
 {
 
-constexpr size_t kMaxQuoted = 1024; // of a line that nobody understands
 // More tokens than any model will see; sums of them fit.
 constexpr int64_t kMaxCount = 1000000000000;
 
@@ -120,81 +119,6 @@ bool take_string(std::string_view &text, std::string_view &out)
     out = text.substr(0, at);
     text.remove_prefix(at + 1);
     return true;
-}
-
-// Behind the closing quote of the string whose inside begins at `at`. What
-// stands in it is for the parser to judge.
-size_t end_of_string(std::string_view text, size_t at)
-{
-    while ((at = text.find_first_of("\"\\", at)) != std::string_view::npos) {
-        if (text[at] == '"') {
-            return at + 1;
-        }
-        at += 2;
-    }
-    return text.size();
-}
-
-// The first integer at or behind `at`, outside strings, that may not fit into
-// 64 bits; empty if there is none.
-std::string_view find_wide_integer(std::string_view text, size_t at)
-{
-    constexpr std::string_view number_bytes = "0123456789+-.eE";
-    constexpr size_t wide_digits = 19;
-    while (at < text.size()) {
-        if (text[at] == '"') {
-            at = end_of_string(text, at + 1);
-            continue;
-        }
-        const size_t end =
-            std::min(text.find_first_not_of(number_bytes, at), text.size());
-        const std::string_view number = text.substr(at, end - at);
-        const size_t sign = starts_with(number, "-") ? 1 : 0;
-        if (number.size() - sign >= wide_digits && number[sign] != '0' &&
-            number.find_first_of("+-.eE", sign) == std::string_view::npos) {
-            return number;
-        }
-        at = std::max(end, at + 1);
-    }
-    return {};
-}
-
-// Ollama passes the arguments of tool calls through a float64 and writes that
-// in full, where jansson holds no more than 64 bits: such integers become
-// strings with a random mark in front.
-std::string quote_wide_integers(std::string_view text, const std::string &mark)
-{
-    std::string out;
-    size_t at = 0;
-    for (;;) {
-        const std::string_view wide = find_wide_integer(text, at);
-        if (wide.empty()) {
-            break;
-        }
-        const auto begin = static_cast<size_t>(wide.data() - text.data());
-        out.append(text.substr(at, begin - at));
-        out += '"';
-        out += mark;
-        out.append(wide);
-        out += '"';
-        at = begin + wide.size();
-    }
-    out.append(text.substr(at));
-    return out;
-}
-
-bool parse_line(std::string_view text, OllamaLine &out, Error &why)
-{
-    constexpr size_t mark_digits = 24;
-    if (json::parse_lenient(text, out.root, why)) {
-        return true;
-    }
-    if (find_wide_integer(text, 0).empty()) {
-        return false;
-    }
-    append_random_hex(out.wide_mark, mark_digits);
-    const std::string quoted = quote_wide_integers(text, out.wide_mark);
-    return json::parse_lenient(quoted, out.root, why);
 }
 
 // What stands around the text of a common line.
@@ -301,6 +225,8 @@ bool read_common_end(std::string_view line, LineKind kind, OllamaLine &out)
             return false;
         }
     }
+    end.answers = true;
+    end.says_if_done = true;
     end.done = true;
     end.escaped = true;
     const bool whole = line == "}" || line == "}\n";
@@ -312,38 +238,23 @@ bool read_common_end(std::string_view line, LineKind kind, OllamaLine &out)
 
 std::string dump_exactly(const OllamaLine &line, const json_t *value)
 {
-    std::string text = json::dump(value);
-    if (line.wide_mark.empty()) {
-        return text;
-    }
-    const std::string mark = '"' + line.wide_mark;
-    std::string out;
-    size_t at = 0;
-    size_t found = 0;
-    while ((found = text.find(mark, at)) != std::string::npos) {
-        out.append(text, at, found - at);
-        const size_t begin = found + mark.size();
-        const size_t end = text.find('"', begin);
-        out.append(text, begin, end - begin);
-        at = end + 1;
-    }
-    out.append(text, at);
-    return out;
+    return without_marks(json::dump(value), line.wide_mark);
 }
 
 bool read_line(std::string_view text, LineKind kind, OllamaLine &out,
                ApiError &err)
 {
     Error why;
-    if (!parse_line(text, out, why)) {
+    if (!parse_wide(text, out.wide_mark, out.root, why)) {
         return refuse(err, ApiErrorKind::BackendBadResponse,
                       "The backend's answer is not JSON that can be read: " +
                           why.message + ".");
     }
     json_t *root = out.root.get();
-    if (!json_is_object(root)) {
+    if (json_object_size(root) == 0) {
         return refuse(err, ApiErrorKind::BackendBadResponse,
-                      "The backend's answer is no JSON object.");
+                      "The backend's answer is no JSON object, or an empty "
+                      "one.");
     }
     const json_t *error = json::get(root, "error");
     if (error != nullptr) {
@@ -356,13 +267,13 @@ bool read_line(std::string_view text, LineKind kind, OllamaLine &out,
     const bool chat = kind == LineKind::Chat;
     json_t *message = chat ? json::get(root, "message") : root;
     const json_t *said = json::get(message, chat ? "content" : "response");
-    const json_t *done = json::get(root, "done");
-    const bool answers = chat ? json_is_object(message) : said != nullptr;
-    if (!answers && done == nullptr) {
-        // Ollama 0.11.3 says {"error parsing tool call": "..."}.
-        return refuse(err, ApiErrorKind::BackendError,
-                      std::string(text.substr(0, kMaxQuoted)));
+    if (said != nullptr && !json_is_string(said)) {
+        return refuse(err, ApiErrorKind::BackendBadResponse,
+                      "The text of the backend's answer is no string.");
     }
+    const json_t *done = json::get(root, "done");
+    out.answers = chat ? json_is_object(message) : said != nullptr;
+    out.says_if_done = done != nullptr;
     out.created_at = json::string_of(json::get(root, "created_at"));
     out.text = json::string_of(said);
     out.thinking = json::string_of(json::get(message, "thinking"));

@@ -19,6 +19,8 @@ enum class LineKind { Chat, Generate, None };
 // the line itself.
 struct OllamaLine {
     json::Ptr root;
+    bool answers = false; // it holds what an answer is made of
+    bool says_if_done = false;
     std::string_view created_at;
     std::string_view text;
     bool escaped = false; // `text` is as it stands between its quotes
@@ -38,7 +40,7 @@ struct OllamaLine {
 // As json::dump; integers beyond 64 bits come out as they came in.
 std::string dump_exactly(const OllamaLine &line, const json_t *value);
 
-// False if the line ends the exchange: no JSON, an error, or no answer at all.
+// False if the line ends the exchange: no JSON that can be used, or an error.
 [[nodiscard]] bool read_line(std::string_view text, LineKind kind,
                              OllamaLine &out, ApiError &err);
 

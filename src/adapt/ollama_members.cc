@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "dropped_params.h"
 #include "head.h"
 #include "keep_alive.h"
 #include "ollama_options.h"
@@ -140,14 +141,15 @@ bool on_reasoning_effort(Translation &t, const char *name, json_t *value)
     }
     for (const auto &level : levels) {
         if (effort == level.effort && t.wishes.without_reasoning) {
-            t.dropped.push_back(name == std::string_view("reasoning_effort")
-                                    ? "reasoning_effort"
-                                    : "reasoning");
+            const std::string_view member = name;
+            t.dropped.emplace_back(member.substr(0, member.find('.')));
             return true;
         }
         if (effort == level.effort) {
             // `think` itself is meant as it is said.
-            t.wishes.reasoning = json_object_get(t.out, "think") == nullptr;
+            if (json_object_get(t.out, "think") == nullptr) {
+                t.wishes.reasoning = true;
+            }
             set_first(t, "think",
                       level.think == nullptr ? json_false()
                                              : json_string(level.think));
@@ -165,6 +167,15 @@ bool on_reasoning(Translation &t, const char *name, json_t *value)
     if (!json_is_object(value)) {
         return wrong_type(t, name, "an object");
     }
+    const char *key = nullptr;
+    json_t *member = nullptr;
+    json_object_foreach(value, key, member)
+    {
+        const std::string path = std::string(name) + "." + key;
+        if (path != "reasoning.effort" && worth_listing(path, member)) {
+            t.dropped.push_back(path);
+        }
+    }
     json_t *effort = json::get(value, "effort");
     return effort == nullptr ||
            on_reasoning_effort(t, "reasoning.effort", effort);
@@ -173,7 +184,7 @@ bool on_reasoning(Translation &t, const char *name, json_t *value)
 bool on_n(Translation &t, const char *name, json_t *value)
 {
     int64_t n = 0;
-    if (!read_integer(value, n)) {
+    if (!json::read_integer(value, n)) {
         return wrong_type(t, name, "an integer");
     }
     if (n != 1) {

@@ -13,72 +13,15 @@
 
 #include <jansson.h>
 
+#include "base64_input.h"
 #include "head.h"
+#include "wide_integers.h"
 
 namespace llmproxy
 {
 
 namespace
 {
-
-bool is_base64(std::string_view text)
-{
-    size_t end = text.size();
-    while (end > 0 && text.size() - end < 2 && text[end - 1] == '=') {
-        end--;
-    }
-    for (const char c : text.substr(0, end)) {
-        const bool good = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                          (c >= '0' && c <= '9') || c == '+' || c == '/';
-        if (!good) {
-            return false;
-        }
-    }
-    return !text.empty() && text.size() % 4 == 0;
-}
-
-// Takes `what` off the front of `text`, where a slash of the text may be
-// escaped: PHP writes "image\/png".
-bool take(std::string_view &text, std::string_view what)
-{
-    size_t at = 0;
-    for (const char c : what) {
-        if (c == '/' && at < text.size() && text[at] == '\\') {
-            at++;
-        }
-        if (at >= text.size() || text[at] != c) {
-            return false;
-        }
-        at++;
-    }
-    text.remove_prefix(at);
-    return true;
-}
-
-// The part of a data URL behind its head, for the images Ollama reads.
-bool take_image_head(std::string_view &url)
-{
-    constexpr std::string_view heads[] = {
-        "data:image/jpeg;base64,", "data:image/jpg;base64,",
-        "data:image/png;base64,", "data:image/webp;base64,", "data:;base64,"};
-    for (const std::string_view head : heads) {
-        if (take(url, head)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-std::string without_blanks(std::string_view text)
-{
-    std::string out;
-    for (const char c : text) {
-        if (c != ' ' && (c < '\t' || c > '\r')) {
-            out += c;
-        }
-    }
-    return out;
-}
 
 json_t *new_string(std::string_view text)
 {
@@ -88,8 +31,9 @@ json_t *new_string(std::string_view text)
 class MessageTranslator
 {
 public:
-    MessageTranslator(const json_t *messages, Skeleton &skeleton, ApiError &err)
-        : messages_(messages), skeleton_(skeleton), err_(err)
+    MessageTranslator(Translation &t, const json_t *messages)
+        : messages_(messages), skeleton_(t.skeleton), wide_mark_(t.wide_mark),
+          err_(t.err)
     {
     }
     [[nodiscard]] bool run(json_t *out);
@@ -101,24 +45,24 @@ private:
     [[nodiscard]] bool parts(const json_t *in, json_t *out);
     [[nodiscard]] bool part(const json_t *in, size_t index, bool &has_text,
                             std::string &text, json_t *images);
-    [[nodiscard]] bool image(json_t *url, size_t index, json_t *images);
-    [[nodiscard]] bool audio(json_t *data, size_t index, json_t *images);
-    [[nodiscard]] bool base64(std::string_view text, size_t index,
-                              json_t *images);
+    [[nodiscard]] bool image(const json_t *url, size_t index, json_t *images);
+    [[nodiscard]] bool audio(const json_t *data, size_t index, json_t *images);
     void reasoning(const json_t *in, json_t *out);
     [[nodiscard]] bool tool_calls(const json_t *in, json_t *out);
-    [[nodiscard]] bool tool_call(const json_t *in, size_t index, json_t *calls);
-    [[nodiscard]] bool arguments(json_t *in, size_t index, json::Ptr &out);
+    [[nodiscard]] bool function(const json_t *in, const json_t *id,
+                                const std::string &where, json_t *calls);
+    [[nodiscard]] bool arguments(json_t *in, const std::string &where,
+                                 json::Ptr &out);
     void tool_answer(const json_t *in, json_t *out);
     void note_tool_names();
 
     // "messages[3]" and what follows it.
     std::string place(std::string_view behind) const;
-    std::string place_of(std::string_view behind, size_t index,
-                         std::string_view last = {}) const;
+    std::string place_of(std::string_view behind, size_t index) const;
 
     const json_t *messages_;
     Skeleton &skeleton_;
+    std::string &wide_mark_;
     ApiError &err_;
     size_t index_ = 0;
     std::string role_; // translated: system, user, assistant, tool
@@ -131,22 +75,13 @@ private:
 
 std::string MessageTranslator::place(std::string_view behind) const
 {
-    std::string out = "messages[";
-    append_u64(out, index_);
-    out += ']';
-    out.append(behind);
-    return out;
+    return item_of("messages", index_).append(behind);
 }
 
-std::string MessageTranslator::place_of(std::string_view behind, size_t index,
-                                        std::string_view last) const
+std::string MessageTranslator::place_of(std::string_view behind,
+                                        size_t index) const
 {
-    std::string out = place(behind);
-    out += '[';
-    append_u64(out, index);
-    out += ']';
-    out.append(last);
-    return out;
+    return item_of(place(behind), index);
 }
 
 bool MessageTranslator::run(json_t *out)
@@ -216,6 +151,7 @@ bool MessageTranslator::content(const json_t *in, json_t *out)
     }
     const bool may_be_absent = role_ == "assistant" &&
                                (json::get(in, "tool_calls") != nullptr ||
+                                json::get(in, "function_call") != nullptr ||
                                 json::get(in, "reasoning") != nullptr ||
                                 json::get(in, "reasoning_content") != nullptr ||
                                 json::get(in, "thinking") != nullptr);
@@ -273,50 +209,27 @@ bool MessageTranslator::part(const json_t *in, size_t index, bool &has_text,
     return true;
 }
 
-bool MessageTranslator::image(json_t *url, size_t index, json_t *images)
+bool MessageTranslator::image(const json_t *url, size_t index, json_t *images)
 {
-    std::string_view text = json::string_of(url);
-    std::string_view raw;
-    const bool is_long = skeleton_.raw_of(text, raw);
-    std::string_view data = is_long ? raw : text;
-    if (take(data, "http://") || take(data, "https://")) {
+    ClientText data = client_text(skeleton_, url);
+    if (is_remote(data.text)) {
         return refuse(err_, ApiErrorKind::InvalidRequest,
                       "image URLs are not currently supported, please use "
                       "base64 encoded data instead",
                       place_of(".content", index));
     }
-    if (!take_image_head(data)) {
-        return refuse(err_, ApiErrorKind::InvalidRequest, "invalid image input",
-                      place_of(".content", index));
-    }
-    if (is_long) {
-        // Megabytes are not looked at here; Ollama refuses what is no base64.
-        json_array_append_new(images, new_string(skeleton_.stand_in(data)));
-        return true;
-    }
-    return base64(data, index, images);
+    return (take_image_head(data.text) &&
+            append_base64_input(skeleton_, data, images)) ||
+           refuse(err_, ApiErrorKind::InvalidRequest, "invalid image input",
+                  place_of(".content", index));
 }
 
-bool MessageTranslator::audio(json_t *data, size_t index, json_t *images)
+bool MessageTranslator::audio(const json_t *data, size_t index, json_t *images)
 {
-    std::string_view raw;
-    if (skeleton_.raw_of(json::string_of(data), raw)) {
-        json_array_append(images, data);
-        return true;
-    }
-    return base64(json::string_of(data), index, images);
-}
-
-bool MessageTranslator::base64(std::string_view text, size_t index,
-                               json_t *images)
-{
-    const std::string data = without_blanks(text);
-    if (!is_base64(data)) {
-        return refuse(err_, ApiErrorKind::InvalidRequest, "invalid image input",
-                      place_of(".content", index));
-    }
-    json_array_append_new(images, new_string(data));
-    return true;
+    return append_base64_input(skeleton_, client_text(skeleton_, data),
+                               images) ||
+           refuse(err_, ApiErrorKind::InvalidRequest, "invalid audio input",
+                  place_of(".content", index));
 }
 
 void MessageTranslator::reasoning(const json_t *in, json_t *out)
@@ -333,19 +246,26 @@ void MessageTranslator::reasoning(const json_t *in, json_t *out)
 bool MessageTranslator::tool_calls(const json_t *in, json_t *out)
 {
     const json_t *calls = json::get(in, "tool_calls");
-    if (calls == nullptr) {
-        return true;
-    }
-    if (!json_is_array(calls)) {
+    if (calls != nullptr && !json_is_array(calls)) {
         return refuse(err_, ApiErrorKind::InvalidType,
                       "'" + place(".tool_calls") + "' must be an array.",
                       place(".tool_calls"));
     }
     json::Ptr translated(json_array());
     for (size_t i = 0; i < json_array_size(calls); i++) {
-        if (!tool_call(json_array_get(calls, i), i, translated.get())) {
+        const json_t *call = json_array_get(calls, i);
+        if (!function(json::get(call, "function"), json::get(call, "id"),
+                      place_of(".tool_calls", i) + ".function",
+                      translated.get())) {
             return false;
         }
+    }
+    // What tool_calls was before there could be several. It has no id, and
+    // the answer to it is of the role "function", by the name.
+    const json_t *legacy = json::get(in, "function_call");
+    if (legacy != nullptr &&
+        !function(legacy, nullptr, place(".function_call"), translated.get())) {
+        return false;
     }
     if (json_array_size(translated.get()) > 0) {
         json_object_set_new(out, "tool_calls", translated.release());
@@ -353,25 +273,25 @@ bool MessageTranslator::tool_calls(const json_t *in, json_t *out)
     return true;
 }
 
-bool MessageTranslator::tool_call(const json_t *in, size_t index, json_t *calls)
+bool MessageTranslator::function(const json_t *in, const json_t *id,
+                                 const std::string &where, json_t *calls)
 {
-    const json_t *function = json::get(in, "function");
-    json_t *name = json::get(function, "name");
+    json_t *name = json::get(in, "name");
     if (!json_is_string(name)) {
-        const std::string where =
-            place_of(".tool_calls", index, ".function.name");
         return refuse(err_, ApiErrorKind::InvalidType,
-                      "'" + where + "' must be a string.", where);
+                      "'" + where + ".name' must be a string.",
+                      where + ".name");
     }
     json::Ptr arguments;
-    if (!this->arguments(json::get(function, "arguments"), index, arguments)) {
+    if (!this->arguments(json::get(in, "arguments"), where + ".arguments",
+                         arguments)) {
         return false;
     }
+    const size_t index = json_array_size(calls);
     json_t *call = json_object();
     json_array_append_new(calls, call);
-    json_t *id = json::get(in, "id");
-    if (json_is_string(id) && json_string_length(id) > 0) {
-        json_object_set(call, "id", id);
+    if (!json::string_of(id).empty()) {
+        json_object_set_new(call, "id", new_string(json::string_of(id)));
     }
     json_t *translated = json_object();
     json_object_set_new(call, "function", translated);
@@ -383,7 +303,8 @@ bool MessageTranslator::tool_call(const json_t *in, size_t index, json_t *calls)
 }
 
 // OpenAI's arguments are JSON in a string, Ollama's are an object.
-bool MessageTranslator::arguments(json_t *in, size_t index, json::Ptr &out)
+bool MessageTranslator::arguments(json_t *in, const std::string &where,
+                                  json::Ptr &out)
 {
     if (in == nullptr || (json_is_string(in) && json_string_length(in) == 0)) {
         out.reset(json_object());
@@ -393,8 +314,6 @@ bool MessageTranslator::arguments(json_t *in, size_t index, json::Ptr &out)
         out.reset(json_incref(in));
         return true;
     }
-    const std::string where =
-        place_of(".tool_calls", index, ".function.arguments");
     json::Ptr unfolded;
     std::string_view text = json::string_of(in);
     std::string_view raw;
@@ -412,7 +331,7 @@ bool MessageTranslator::arguments(json_t *in, size_t index, json::Ptr &out)
             text = json::string_of(json_array_get(unfolded.get(), 0));
         }
     }
-    if (!json::parse_lenient(text, out, ignored) ||
+    if (!parse_wide(text, wide_mark_, out, ignored) ||
         !json_is_object(out.get())) {
         return refuse(err_, ApiErrorKind::InvalidRequest,
                       "invalid tool call arguments", where);
@@ -461,11 +380,10 @@ void MessageTranslator::note_tool_names()
 
 } // namespace
 
-bool translate_messages(const json_t *messages, Skeleton &skeleton,
-                        json::Ptr &out, ApiError &err)
+bool translate_messages(Translation &t, const json_t *messages, json::Ptr &out)
 {
     json::Ptr translated(json_array());
-    MessageTranslator translator(messages, skeleton, err);
+    MessageTranslator translator(t, messages);
     if (!translator.run(translated.get())) {
         return false;
     }

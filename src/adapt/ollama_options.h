@@ -4,7 +4,6 @@
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/http/api_error.h"
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -32,8 +31,6 @@ void add_default_options(const Config &config, json_t *options);
 // max_tokens and max_completion_tokens: at least 1; -1 is "not given".
 [[nodiscard]] bool add_max_tokens(json_t *options, const json_t *value,
                                   const std::string &param, ApiError &err);
-// An integer, or a real without a fraction.
-[[nodiscard]] bool read_integer(const json_t *value, int64_t &out);
 
 } // namespace llmproxy
 

@@ -2,7 +2,6 @@
 
 #include "ollama_tools.h"
 
-#include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/value.h"
 
 #include <string>
@@ -48,9 +47,7 @@ bool on_tools(Translation &t, const char *name, json_t *value)
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *tool = json_array_get(value, i);
         const json_t *function = json::get(tool, "function");
-        std::string where = "tools[";
-        append_u64(where, i);
-        where += ']';
+        std::string where = item_of(name, i);
         if (json::string_of(json::get(tool, "type")) != "function") {
             where += ".type";
             return refuse(t.err, ApiErrorKind::InvalidValue,

@@ -12,6 +12,7 @@
 #include "head.h"
 #include "keep_alive.h"
 #include "ollama_options.h"
+#include "wide_integers.h"
 
 namespace llmproxy
 {
@@ -95,8 +96,9 @@ bool translate_request(const NativeEndpoint &endpoint,
     }
     const json::Ptr members(json_object());
     const json::Ptr options(json_object());
-    Translation t{request,       skeleton, root.get(), members.get(),
-                  options.get(), wishes,   {},         err};
+    Translation t{
+        request, skeleton, root.get(), members.get(), options.get(), wishes,
+        {},      {},       err};
     json::Ptr subject;
     if (!endpoint.check(t) || !translate_members(t, endpoint.rows) ||
         !endpoint.translate(t, subject)) {
@@ -115,7 +117,7 @@ bool translate_request(const NativeEndpoint &endpoint,
     if (json_object_size(options.get()) > 0) {
         json_object_set(body.get(), "options", options.get());
     }
-    json::append_dump(out.own, body.get());
+    out.own = without_marks(json::dump(body.get()), t.wide_mark);
     skeleton.cut(out.own, out.body);
     return true;
 }

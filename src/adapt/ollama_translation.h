@@ -48,7 +48,8 @@ struct Translation {
     json_t *out;     // members of the new request, but for the first three
     json_t *options; // its "options"
     Wishes &wishes;
-    std::vector<std::string_view> dropped; // views of root's keys
+    std::vector<std::string> dropped; // as X-Proxy-Dropped-Params names them
+    std::string wide_mark;            // see wide_integers.h
     ApiError &err;
 };
 
@@ -76,8 +77,6 @@ struct NativeEndpoint {
     LineKind lines;
     // The member that says what to go on from, on both sides.
     const char *subject;
-    // The answer may have to begin with a copy of it.
-    bool may_echo;
     // False if the subject is missing or is none; before the rows.
     bool (*check)(Translation &t);
     Rows rows;

@@ -267,8 +267,8 @@ bool translate_plain_chat(const ClientRequest &request, UpstreamRequest &out,
     // What an operator adds is for the general way to merge, and what is long
     // for the helper.
     if (request.body.size() > kLongWork || request.facts.lone_surrogate ||
-        !config.ollama_default_options.empty() || config.ollama_keep_alive_ms ||
-        !read_chat(request.body, chat)) {
+        config.ollama_default_options != nullptr ||
+        config.ollama_keep_alive_ms || !read_chat(request.body, chat)) {
         return false;
     }
     wishes.stream = chat.stream;

@@ -66,24 +66,26 @@ size_t skeleton_size(std::string_view body, const json::BodyFacts &facts)
     return size;
 }
 
-bool Skeleton::build(std::string_view body, const json::BodyFacts &facts,
+bool Skeleton::build(std::string &body, const json::BodyFacts &facts,
                      json::Ptr &out, ApiError &err)
 {
+    body_ = &body;
     if (facts.lone_surrogate) {
         return refuse_json({"invalid unicode"}, false, err);
     }
     std::string shortened;
-    std::string_view text = body;
+    const std::string_view whole = body;
+    std::string_view text = whole;
     if (!facts.long_strings.empty()) {
         append_random_hex(nonce_, kNonceDigits);
         raw_.reserve(facts.long_strings.size());
         size_t at = 0;
         for (const json::Range &range : facts.long_strings) {
-            shortened.append(body.substr(at, range.begin - at));
-            shortened += stand_in(body.substr(range.begin, range.size()));
+            shortened.append(whole.substr(at, range.begin - at));
+            shortened += stand_in(whole.substr(range.begin, range.size()));
             at = range.end;
         }
-        shortened.append(body.substr(at));
+        shortened.append(whole.substr(at));
         text = shortened;
     }
     if (text.size() > kMaxSkeleton) {
@@ -108,6 +110,11 @@ bool Skeleton::raw_of(std::string_view text, std::string_view &raw) const
     }
     raw = raw_[read_index(text.substr(kNonceDigits))];
     return true;
+}
+
+char *Skeleton::editable(std::string_view raw) const
+{
+    return body_->data() + (raw.data() - body_->data());
 }
 
 std::string Skeleton::stand_in(std::string_view raw)

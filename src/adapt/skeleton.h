@@ -24,18 +24,21 @@ class Skeleton
 public:
     // False if more than 4 MiB is left beside the long strings, or the rest
     // is no JSON that can be translated.
-    [[nodiscard]] bool build(std::string_view body,
-                             const json::BodyFacts &facts, json::Ptr &out,
-                             ApiError &err);
+    [[nodiscard]] bool build(std::string &body, const json::BodyFacts &facts,
+                             json::Ptr &out, ApiError &err);
 
     // If `text` is a stand-in: the raw bytes it stands for.
     bool raw_of(std::string_view text, std::string_view &raw) const;
+    // Where `raw` stands in the client's body, to be edited in place: what
+    // the body says must stay the same.
+    char *editable(std::string_view raw) const;
     // A stand-in for some more raw bytes.
     std::string stand_in(std::string_view raw);
     // Adds the pieces of `text` (which must outlive them) to `out`.
     void cut(std::string_view text, std::vector<std::string_view> &out) const;
 
 private:
+    std::string *body_ = nullptr;
     std::string nonce_; // no client can write a stand-in: it is random
     std::vector<std::string_view> raw_;
 };

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "addresses.h"
@@ -246,8 +247,16 @@ inline bool read_default_options(const Setting & /*s*/,
         if (!is_known(name, known, "option", err)) {
             return false;
         }
+        const json_t *member =
+            json::get(object.get(), std::string(name).c_str());
+        const char *wanted = "";
+        if (check_ollama_option(*find_ollama_option(name), member, wanted) !=
+            OptionFault::None) {
+            err.message = "the option " + quoted(name) + " must be " + wanted;
+            return false;
+        }
     }
-    draft.config.ollama_default_options = value;
+    draft.config.ollama_default_options = std::move(object);
     return true;
 }
 

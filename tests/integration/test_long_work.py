@@ -49,6 +49,25 @@ def test_a_dense_request_is_translated_by_the_helper(proxy, workers):
     assert daemon.wait_access(2)[-1]["status"] == "200"
 
 
+@pytest.mark.parametrize("end, status", [("AA==", 200), ("!!!!", 400)])
+def test_a_large_image_is_looked_at_by_the_helper(proxy, end, status):
+    daemon, backend = proxy(lambda _, peer: peer.whole(message("x")))
+    before = threads(daemon)
+    data = ("A" * 76 + "\r\n") * 50_000 + end
+    body = chat("ollama:m", messages=[{"role": "user", "content": [
+        {"type": "image_url",
+         "image_url": {"url": "data:image/png;base64," + data}}]}])
+    answer = ask(daemon.port, body=body)
+    assert answer.status == status, answer.body
+    assert threads(daemon) == before + 1
+    if status == 200:
+        image, = backend.requests[0].json["messages"][0]["images"]
+        assert image == "A" * (76 * 50_000) + end
+    else:
+        assert answer.error["param"] == "messages[0].content[0]"
+        assert backend.requests == []
+
+
 def test_a_dense_request_is_refused_as_any_other(proxy):
     daemon, backend = proxy(lambda _, peer: peer.whole(message("x")))
     with Client(daemon.port) as client:

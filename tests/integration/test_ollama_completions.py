@@ -89,7 +89,7 @@ def test_both_forms_whatever_the_workers(proxy, workers):
 
 @pytest.mark.parametrize("fields, param", [
     ({"prompt": None}, "prompt"),
-    ({"prompt": ["a", 1]}, "prompt"),
+    ({"prompt": ["a", 1]}, "prompt[1]"),
     ({"prompt": [1, 2]}, "prompt"),
     ({"n": 2}, "n"),
     ({"best_of": 2}, "best_of"),
@@ -202,14 +202,15 @@ def test_several_prompts_of_which_one_fails(proxy):
     assert answer.events[0]["choices"][0]["text"] == "<a"
 
 
-@pytest.mark.parametrize("prompt, message", [
-    (["x"] * 129, "at most 128"), (["x", 1], "array of strings"),
-    ([], "array of strings")])
-def test_prompts_that_are_refused(proxy, prompt, message):
+@pytest.mark.parametrize("prompt, param, message", [
+    (["x"] * 129, "prompt", "at most 128"),
+    (["x", 1], "prompt[1]", "a string"),
+    ([], "prompt", "array of strings")])
+def test_prompts_that_are_refused(proxy, prompt, param, message):
     daemon, behind = proxy()
     answer = ask(daemon.port, PATH, completion(prompt=prompt))
     assert answer.status == 400
-    assert answer.error["param"] == "prompt"
+    assert answer.error["param"] == param
     assert message in answer.error["message"]
     assert behind.requests == []
 

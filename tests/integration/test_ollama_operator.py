@@ -170,3 +170,59 @@ def test_without_settings_nothing_is_added(proxy):
     assert sorted(body) == ["messages", "model", "stream", "truncate"]
     body = sent(proxy, {}, OLLAMA_KEEP_ALIVE="-1")
     assert body["keep_alive"] == -1
+
+
+OTHERS = [
+    ("/v1/completions", {"prompt": "x"},
+     {"model": "m", "response": "x", "done": True, "done_reason": "stop"}),
+    ("/v1/embeddings", {"input": "x"}, {"model": "m", "embeddings": [[1]]})]
+
+
+@pytest.mark.parametrize("path, body, reply", OTHERS,
+                         ids=lambda value: str(value)[:15])
+def test_other_endpoints_know_the_operator_too(proxy, path, body, reply):
+    daemon, behind = proxy(
+        lambda _, peer: peer.whole(reply), OLLAMA_NUM_CTX_MAX=4096,
+        OLLAMA_DEFAULT_OPTIONS='{"num_ctx":1e6,"num_gpu":2,"stop":["a"]}',
+        OLLAMA_OPTIONS_ALLOW="num_ctx", OLLAMA_KEEP_ALIVE="30m",
+        OLLAMA_KEEP_ALIVE_MAX="1h")
+
+    def asked(**members):
+        answer = ask(daemon.port, path, {"model": "ollama:m", **body,
+                                         **members})
+        if answer.status != 200:
+            return answer.error["code"], answer.error["param"]
+        sent = behind.requests[-1].json
+        return sent["options"], sent["keep_alive"]
+
+    defaults = {"num_gpu": 2, "stop": ["a"]}
+    assert asked() == ({"num_ctx": 4096, **defaults}, 1800)
+    assert asked(num_ctx=512, keep_alive="2h") == \
+        ({"num_ctx": 512, **defaults}, 3600)
+    assert asked(options={"num_ctx": 100_000}, keep_alive=-1) == \
+        ({"num_ctx": 4096, **defaults}, 3600)
+    count = len(behind.requests)
+    assert asked(options={"num_gpu": 1}) == \
+        ("unsupported_parameter", "options.num_gpu")
+    assert asked(options={"top_k": 1}) == \
+        ("unsupported_parameter", "options.top_k")
+    assert len(behind.requests) == count
+
+
+def test_a_bound_holds_for_numbers_with_an_exponent(proxy):
+    defaults = '{"num_ctx":1e6}'
+    body = sent(proxy, {}, OLLAMA_DEFAULT_OPTIONS=defaults,
+                OLLAMA_NUM_CTX_MAX=4096)
+    assert body["options"] == {"num_ctx": 4096}
+    body = sent(proxy, {"num_ctx": 1e6}, OLLAMA_NUM_CTX_MAX=4096)
+    assert body["options"] == {"num_ctx": 4096}
+
+
+def test_both_ways_to_say_how_hard_to_think(proxy):
+    daemon, behind = proxy(thoughtless)
+    answer = ask(daemon.port, body=chat(
+        "ollama:m", reasoning={"effort": "low"}, reasoning_effort="high"))
+    assert answer.status == 200
+    assert answer.header("X-Proxy-Dropped-Params") == \
+        "reasoning,reasoning_effort"
+    assert [got.json.get("think") for got in behind.requests] == ["low", None]

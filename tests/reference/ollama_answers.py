@@ -24,12 +24,19 @@ KINDS = {"/api/chat": "messages", "/api/generate": "prompt",
 
 # -- errors -----------------------------------------------------------------
 
+def shown(text):
+    """The backend's words: short, and without control bytes."""
+    text = text.encode()[:1024].decode(errors="ignore").strip(" \t")
+    return "".join(" " if ord(c) < 32 or ord(c) == 127 else c for c in text)
+
+
 def failure(status, code, message, param=None, no_retry=False):
     client = {"status": status, "no_retry": no_retry, "error": {"error": {
-        "message": message, "param": param, "code": code,
+        "message": shown(message), "param": param, "code": code,
         "type": "invalid_request_error" if status < 500 else "server_error",
     }}}
-    client["retry_after"] = 1 if status in (502, 503) else 0
+    client["retry_after"] = (1 if status in (502, 503) and not no_retry
+                             else 0)
     return client
 
 
@@ -72,21 +79,21 @@ def refusal(record, subject):
     status = record["status"]
     if status in (401, 403):
         return failure(502, "backend_auth", "The ollama backend rejected the "
-                       "proxy's credentials.")
+                       "proxy's credentials.", no_retry=True)
     if status == 405:
         return failure(502, "backend_bad_response", "The backend does not "
-                       "know Ollama's API; check its base URL.")
+                       "know Ollama's API; check its base URL.", no_retry=True)
     if status == 204:
         return failure(502, "backend_bad_response", "The backend answered "
-                       "with a status that has no use here.")
+                       "with a status that has no use here.", no_retry=True)
     return said_error(status, json.loads(record["body"])["error"], subject)
 
 
 # -- parts of answers -------------------------------------------------------
 
-def rounded(value, digits=15):
-    """Numbers are printed with so many digits."""
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+def rounded(value):
+    """To the digits that 32 bits hold."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def unix_seconds(created_at):
@@ -112,8 +119,7 @@ def finish_reason(last, calls):
 
 def chat_logprobs(line):
     def completed(item, top):
-        item = {**item, "logprob": rounded(item["logprob"]),
-                "bytes": item.get("bytes")}
+        item = {**item, "bytes": item.get("bytes")}
         if top:
             item["top_logprobs"] = [completed(each, False) for each
                                     in item.get("top_logprobs", [])]
@@ -134,11 +140,11 @@ def legacy_logprobs(line, offset):
     for item in items:
         offsets.append(offset)
         offset += len(item["token"])
-    tops = [{top["token"]: rounded(top["logprob"])
+    tops = [{top["token"]: top["logprob"]
              for top in item.get("top_logprobs", [])} or None
             for item in items]
     return {"tokens": [item["token"] for item in items],
-            "token_logprobs": [rounded(item["logprob"]) for item in items],
+            "token_logprobs": [item["logprob"] for item in items],
             "top_logprobs": tops, "text_offset": offsets}
 
 
@@ -274,8 +280,12 @@ def embeddings(reply, model, encoding):
         if encoding == "base64":
             return base64.b64encode(struct.pack(
                 f"<{len(vector)}f", *vector)).decode()
-        return [rounded(value, 9) for value in vector]
+        return [rounded(value) for value in vector]
 
+    # It was not asked for a vector; our requests always do.
+    if not reply["embeddings"]:
+        return failure(502, "backend_bad_response", "The backend's "
+                       "embeddings are not as many as the inputs.")
     tokens = reply.get("prompt_eval_count", 0)
     return {"status": 200, "json": {
         "object": "list", "model": model,

@@ -50,7 +50,7 @@ void bad_requests_name_the_member(void **)
         {R"("seed":1.5)", "seed", "invalid_type"},
         {R"("frequency_penalty":{})", "frequency_penalty", "invalid_type"},
         {R"("stop":5)", "stop", "invalid_type"},
-        {R"("stop":["a",5])", "stop", "invalid_type"},
+        {R"("stop":["a",5])", "stop[1]", "invalid_type"},
         {R"("response_format":"json")", "response_format", "invalid_type"},
         {R"("response_format":{"type":"xml"})", "response_format.type",
          "invalid_value"},
@@ -74,7 +74,7 @@ void bad_requests_name_the_member(void **)
         {R"("logit_bias":{"1":5})", "logit_bias", "unsupported_parameter"},
         {R"("functions":[])", "functions", "unsupported_parameter"},
         {R"("function_call":"auto")", "function_call", "unsupported_parameter"},
-        {R"("modalities":["text","audio"])", "modalities",
+        {R"("modalities":["text","audio"])", "modalities[1]",
          "unsupported_parameter"},
         {R"("audio":{})", "audio", "unsupported_parameter"},
         {R"("options":[])", "options", "invalid_type"},
@@ -244,6 +244,40 @@ void dropped_members_are_listed(void **)
                         "X-Proxy-Dropped-Params: tool_choice,"
                         "parallel_tool_calls,web_search_options,verbosity\r\n");
 
+    static const struct {
+        const char *members;
+        const char *listed; // empty = no such header
+    } cases[] = {
+        // A switch is an instruction in both positions...
+        {R"("parallel_tool_calls":false)", "parallel_tool_calls"},
+        {R"("enable_thinking":false)", "enable_thinking"},
+        {R"("store":true,"logit_bias":{})", "store"},
+        {R"("service_tier":"flex","verbosity":"high")",
+         "service_tier,verbosity"},
+        // ...but for the one that it has anyway.
+        {R"("parallel_tool_calls":true,"store":false)", ""},
+        {R"("service_tier":"auto","verbosity":"medium")", ""},
+        {R"("x":null,"y":[],"z":{},"a":"")", ""},
+        {R"("zero":0)", "zero"},
+        {R"("reasoning":{"effort":"low","enabled":true,"exclude":true,)"
+         R"("max_tokens":9,"summary":"auto"})",
+         "reasoning.enabled,reasoning.exclude,reasoning.max_tokens,"
+         "reasoning.summary"},
+        {R"("reasoning":{"enabled":false,"exclude":false,"summary":null})",
+         "reasoning.enabled"},
+    };
+    for (const auto &row : cases) {
+        Client one(chat_with(row.members));
+        adapter = kMake();
+        assert_true(one.start(*adapter, err));
+        const std::string text = row.listed;
+        assert_string_equal(
+            adapter->shape().extra.text().c_str(),
+            text.empty()
+                ? ""
+                : ("X-Proxy-Dropped-Params: " + text + "\r\n").c_str());
+    }
+
     members.clear();
     std::string wanted = "X-Proxy-Dropped-Params: ";
     for (char c = 'a'; c <= 'z'; c++) {
@@ -258,6 +292,52 @@ void dropped_members_are_listed(void **)
     assert_true(many.start(*adapter, err));
     assert_string_equal(adapter->shape().extra.text().c_str(),
                         (wanted + "...\r\n").c_str());
+}
+
+void a_model_without_reasoning_is_asked_once_more(void **)
+{
+    static const struct {
+        const char *members;
+        bool again;
+        const char *listed;
+    } cases[] = {
+        {R"("reasoning_effort":"low")", true, "reasoning_effort"},
+        {R"("reasoning":{"effort":"low"})", true, "reasoning"},
+        {R"("reasoning":{"effort":"low"},"reasoning_effort":"high")", true,
+         "reasoning,reasoning_effort"},
+        {R"("reasoning":{"effort":""},"reasoning_effort":"high")", true,
+         "reasoning_effort"},
+        {R"("think":true,"reasoning":{"effort":"low"},)"
+         R"("reasoning_effort":"high")",
+         false, ""},
+        {R"("think":"low")", false, ""},
+    };
+    for (const auto &row : cases) {
+        Client client(chat_with(row.members));
+        client.config.ollama_relax_think = true;
+        ApiError err;
+        const std::unique_ptr<Adapter> adapter = kMake();
+        assert_true(client.start(*adapter, err));
+        ReplyHead head;
+        head.status = 400;
+        std::string out;
+        const AdaptStatus status = feed(
+            *adapter, head, R"({"error":"\"m\" does not support thinking"})",
+            kWhole, kWhole, out);
+        assert_true(status ==
+                    (row.again ? AdaptStatus::Again : AdaptStatus::Failed));
+        if (!row.again) {
+            continue;
+        }
+        client.upstream = UpstreamRequest();
+        assert_true(client.start(*adapter, err));
+        const json::Ptr sent = parse(client.upstream_body());
+        assert_null(json_object_get(sent.get(), "think"));
+        assert_string_equal(
+            adapter->shape().extra.text().c_str(),
+            (std::string("X-Proxy-Dropped-Params: ") + row.listed + "\r\n")
+                .c_str());
+    }
 }
 
 void token_of_the_backend_is_sent(void **)
@@ -403,6 +483,9 @@ void dense_requests_start_long(void **)
         {"small", R"("temperature":1)", false},
         {"long string", R"("stop":")" + text + "\"", false},
         {"dense", R"("x":)" + zeros + "]", true},
+        // It may be an image, which is looked at.
+        {"very long string",
+         R"("stop":")" + std::string(size_t{1} << 20, 'x') + "\"", true},
     };
     for (const auto &row : cases) {
         Client client(chat_with(row.members));
@@ -423,6 +506,7 @@ int main()
         cmocka_unit_test(members_become_ollamas),
         cmocka_unit_test(truncate_follows_client_then_settings),
         cmocka_unit_test(dropped_members_are_listed),
+        cmocka_unit_test(a_model_without_reasoning_is_asked_once_more),
         cmocka_unit_test(token_of_the_backend_is_sent),
         cmocka_unit_test(long_strings_are_neither_copied_nor_changed),
         cmocka_unit_test(long_images_are_neither_copied_nor_changed),

@@ -117,6 +117,65 @@ void a_line_nobody_understands_fails(void **)
     assert_string_equal(api_error_code(list.error), "backend_bad_response");
 }
 
+Seen whole_answer(const std::string &body)
+{
+    Client client(chat_with(""));
+    Reply reply;
+    reply.content_type = "application/json; charset=utf-8";
+    reply.body = body;
+    return talk(client, reply, kWhole);
+}
+
+void a_whole_answer_without_a_message_is_none(void **)
+{
+    static const char *const bodies[] = {
+        "{}",
+        R"({"model":"m","done":true,"done_reason":"stop"})",
+        R"({"model":"m","message":null,"done":true})",
+        R"({"model":"m","message":"x","done":true})",
+        R"({"model":"m","response":"x","done":true})",
+        R"({"model":"m","message":{"content":5},"done":true})",
+        R"({"error parsing tool call":"raw=x"})",
+    };
+    for (const char *body : bodies) {
+        const Seen seen = whole_answer(body);
+        assert_false(seen.begun);
+        assert_int_equal(api_error_status(seen.error), 502);
+        assert_string_equal(api_error_code(seen.error), "backend_bad_response");
+    }
+    const Seen empty = stream("{}\n", kWhole);
+    assert_string_equal(api_error_code(empty.error), "backend_bad_response");
+    // In a stream the line that ends it needs none.
+    const Seen seen = stream(line_with("a", kMore) +
+                                 "{\"done\":true,\"done_reason\":\"stop\"}\n",
+                             kWhole);
+    assert_true(seen.status == AdaptStatus::Done);
+}
+
+void words_of_the_backend_are_cut_and_cleaned(void **)
+{
+    const std::string text = "a\\u0001b\\n" + std::string(1016, 'c') +
+                             "\xc3\xa9\xc3\xa9" + std::string(3000, 'd');
+    const std::string wanted =
+        "a b " + std::string(1016, 'c') + "\xc3\xa9\xc3\xa9";
+    const std::string body = R"({"error":")" + text + "\"}";
+    Client client(chat_with(""));
+    Reply reply;
+    reply.status = 500;
+    reply.body = body;
+    assert_string_equal(talk(client, reply, kWhole).error.message.c_str(),
+                        wanted.c_str());
+    assert_string_equal(whole_answer(body).error.message.c_str(),
+                        wanted.c_str());
+    const Seen line = stream("{\"x\":\"" + text + "\"}\n", kWhole);
+    assert_int_equal(line.error.message.size(), 1024);
+    // Never inside of a character.
+    reply.body = R"({"error":")" + std::string(1023, 'c') + "\xc3\xa9\"}";
+    Client again(chat_with(""));
+    assert_string_equal(talk(again, reply, kWhole).error.message.c_str(),
+                        std::string(1023, 'c').c_str());
+}
+
 void a_line_without_end_fails(void **)
 {
     const std::string body(kMaxLine + 1, 'x');
@@ -171,6 +230,19 @@ void refusals_become_ours(void **)
          "invalid model name"},
         {400, R"({"error":"input exceeds the context length"})", 400,
          "context_length_exceeded", "input exceeds the context length"},
+        {500, R"({"error":"input exceeds the context length"})", 400,
+         "context_length_exceeded", "input exceeds the context length"},
+        {500,
+         R"({"error":"{\"error\":{\"code\":500,\"message\":\"too long\",)"
+         R"(\"type\":\"exceed_context_size_error\"}}"})",
+         400, "context_length_exceeded", "too long"},
+        {503, R"({"error":"no context length left"})", 503, "backend_busy",
+         "no context length left"},
+        {500, R"({"error":"{\"message\":\"x\",\"code\":500}"})", 500,
+         "backend_error", "x"},
+        {500, R"({"error":"{\"error\":\"x\"}"})", 500, "backend_error", "x"},
+        {500, R"({"error":{"message":"x"}})", 500, "backend_error", "x"},
+        {500, R"({"error":"{not json"})", 500, "backend_error", "{not json"},
         {401, R"({"error":"unauthorized","signin_url":"https://x/"})", 502,
          "backend_auth",
          "The ollama backend rejected the proxy's credentials."},
@@ -206,6 +278,55 @@ void refusals_become_ours(void **)
         if (row.message != nullptr) {
             assert_string_equal(seen.error.message.c_str(), row.message);
         }
+        if (seen.error.kind == ApiErrorKind::ContextLengthExceeded) {
+            assert_string_equal(seen.error.param.c_str(), "messages");
+        }
+    }
+}
+
+// A client that is told both to wait and not to come back may do either.
+void what_would_fail_again_says_so(void **)
+{
+    static const struct {
+        int status;
+        const char *content_type;
+        const char *body;
+        bool no_retry;
+        int retry_after;
+    } cases[] = {
+        {401, "application/json", R"({"error":"unauthorized"})", true, 0},
+        {404, "text/plain", "404 page not found", true, 0},
+        {405, "text/plain", "405 method not allowed", true, 0},
+        {200, "text/html", "<html>", true, 0},
+        {302, "text/html", "", true, 0},
+        {200, "application/json", "", true, 0},
+        {200, "application/json",
+         R"({"model":"","message":{"role":"","content":""},"done":false})",
+         true, 0},
+        {500, "application/json",
+         R"({"error":"llama-server returned invalid tool call arguments for )"
+         R"(\"f\": unexpected end of JSON input"})",
+         true, 0},
+        {200, "application/json", "{}", false, 1},
+        {429, "application/json", R"({"error":"wait"})", false, 7},
+        {503, "application/json", R"({"error":"busy"})", false, 7},
+    };
+    for (const auto &row : cases) {
+        Client client(chat_with(""));
+        ApiError err;
+        const std::unique_ptr<Adapter> adapter = kMake();
+        assert_true(client.start(*adapter, err));
+        ReplyHead head;
+        head.status = row.status;
+        head.fields = {{"Content-Type", row.content_type},
+                       {"Retry-After", "7"}};
+        std::string out;
+        const AdaptStatus status =
+            feed(*adapter, head, row.body, kWhole, kWhole, out);
+        assert_true(status == AdaptStatus::Failed);
+        assert_int_equal(adapter->error().no_retry, row.no_retry);
+        assert_int_equal(api_error_retry_after(adapter->error()),
+                         row.retry_after);
     }
 }
 
@@ -217,6 +338,11 @@ void endless_refusals_are_cut(void **)
     reply.body.assign(4 * kMaxErrorBody, 'x');
     const Seen seen = talk(client, reply, kWhole);
     assert_int_equal(api_error_status(seen.error), 500);
+    reply.body = R"({"error":")" + std::string(64 << 10, 'x') + "\"}";
+    Client large(chat_with(""));
+    // It was never whole, and is shown as it came.
+    assert_true(starts_with(talk(large, reply, 3000).error.message,
+                            R"({"error":"xxx)"));
     assert_true(seen.error.message.size() <= 1024);
 }
 
@@ -338,6 +464,86 @@ void long_answers_and_refusals_are_put_off(void **)
     assert_int_equal(api_error_status(refused.error), 400);
 }
 
+std::string content_of(const Seen &seen)
+{
+    const json::Ptr events = read_events(seen.body);
+    std::string out;
+    for (const json_t *event : json::elements(events.get())) {
+        const json_t *choice = json_array_get(json::get(event, "choices"), 0);
+        out +=
+            json::string_of(json::get(json::get(choice, "delta"), "content"));
+    }
+    return out;
+}
+
+void a_long_common_line_is_put_off(void **)
+{
+    const std::string text(size_t{1} << 20, 'x');
+    const std::string end = line_with("", kStop);
+    Client client(chat_with(R"("stream":true)"));
+    Reply reply;
+    reply.body = line_with(text, kMore) + end;
+    const Seen large = talk(client, reply, 8000);
+    assert_true(large.status == AdaptStatus::Done);
+    assert_int_equal(large.put_off, 1);
+    assert_true(content_of(large) == text);
+    // What the loop can copy in a moment stays there.
+    Client again(chat_with(R"("stream":true)"));
+    reply.body = line_with(text.substr(text.size() / 4), kMore) + end;
+    const Seen small = talk(again, reply, 8000);
+    assert_int_equal(small.put_off, 0);
+    assert_int_equal(content_of(small).size(), text.size() / 4 * 3);
+}
+
+void the_last_of_equal_keys_in_a_line_wins(void **)
+{
+    const std::string end = line_with("", kStop);
+    static const struct {
+        const char *rest; // of a common line whose text is "a"
+        const char *content;
+    } cases[] = {
+        {"\",\"content\":\"b\"},\"done\":false}\n", "b"},
+        {"\"},\"done\":false,\"done\":false}\n", "a"},
+        {"\"},\"message\":{\"content\":\"c\"},\"done\":false}\n", "c"},
+        {"\"},\"done\":true,\"done\":false}\n", "a"},
+        {"\"},\"created_at\":\"x\",\"done\":false}\n", "a"},
+    };
+    for (const auto &row : cases) {
+        const Seen seen = stream(line_with("a", row.rest) + end, kWhole);
+        assert_true(seen.status == AdaptStatus::Done);
+        assert_string_equal(content_of(seen).c_str(), row.content);
+    }
+    // In a text they are no keys.
+    const Seen seen =
+        stream(line_with(R"(\",\"content\":\"b)", kMore) + end, kWhole);
+    assert_string_equal(content_of(seen).c_str(), R"(","content":"b)");
+}
+
+void lines_may_be_2048_deep(void **)
+{
+    // The object, its message, the list, the call, the function: five.
+    for (const size_t depth : {2043, 2044}) {
+        const std::string arguments = R"({"a":)" + std::string(depth - 1, '[') +
+                                      std::string(depth - 1, ']') + "}";
+        const std::string line =
+            R"({"message":{"role":"assistant","content":"","tool_calls":[)"
+            R"({"function":{"name":"f","arguments":)" +
+            arguments + "}}]},\"done\":true,\"done_reason\":\"stop\"}\n";
+        const Seen seen = stream(line, kWhole);
+        if (depth == 2043) {
+            assert_true(seen.status == AdaptStatus::Done);
+            const json::Ptr quoted(json_string(arguments.c_str()));
+            assert_true(
+                seen.body.find("\"arguments\":" + json::dump(quoted.get())) !=
+                std::string::npos);
+        } else {
+            assert_false(seen.begun);
+            assert_string_equal(api_error_code(seen.error),
+                                "backend_bad_response");
+        }
+    }
+}
+
 } // namespace
 
 int main()
@@ -350,6 +556,12 @@ int main()
         cmocka_unit_test(what_follows_done_is_ignored),
         cmocka_unit_test(blank_lines_and_crlf_are_lines_too),
         cmocka_unit_test(a_line_nobody_understands_fails),
+        cmocka_unit_test(a_whole_answer_without_a_message_is_none),
+        cmocka_unit_test(words_of_the_backend_are_cut_and_cleaned),
+        cmocka_unit_test(what_would_fail_again_says_so),
+        cmocka_unit_test(a_long_common_line_is_put_off),
+        cmocka_unit_test(the_last_of_equal_keys_in_a_line_wins),
+        cmocka_unit_test(lines_may_be_2048_deep),
         cmocka_unit_test(a_line_without_end_fails),
         cmocka_unit_test(unusable_heads_fail),
         cmocka_unit_test(refusals_become_ours),

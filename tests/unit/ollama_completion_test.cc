@@ -72,7 +72,7 @@ void bad_requests_name_the_member(void **)
         {R"("seed":1.5)", "seed", "invalid_type"},
         {R"("frequency_penalty":{})", "frequency_penalty", "invalid_type"},
         {R"("presence_penalty":"1")", "presence_penalty", "invalid_type"},
-        {R"("stop":["a",5])", "stop", "invalid_type"},
+        {R"("stop":["a",5])", "stop[1]", "invalid_type"},
         {R"("suffix":5)", "suffix", "invalid_type"},
         {R"("suffix":"x","raw":true)", "suffix", "invalid_value"},
         {R"("echo":1)", "echo", "invalid_type"},
@@ -94,6 +94,7 @@ void bad_requests_name_the_member(void **)
         {R"("template":{})", "template", "invalid_type"},
         {R"("images":"AAAA")", "images", "invalid_type"},
         {R"("images":["AAAA",1])", "images[1]", "invalid_type"},
+        {R"("stop":[5])", "stop[0]", "invalid_type"},
         {R"("format":"xml")", "format", "invalid_type"},
         {R"("response_format":{"type":"xml"})", "response_format.type",
          "invalid_value"},
@@ -109,11 +110,43 @@ void bad_requests_name_the_member(void **)
     }
 }
 
+// `images` is Ollama's own: base64 without the head of a data URL.
+void images_are_base64(void **)
+{
+    const std::string good(4000, 'A');
+    static const char *const bad[] = {
+        "data:image/png;base64,AAAA", "AAA", "", "AA=A", "A A", "http://x/y"};
+    for (const char *text : bad) {
+        for (const size_t padding : {size_t{0}, size_t{4000}}) {
+            Client client(request_with(R"("images":["AAAA",")" +
+                                       std::string(padding, ' ') + text +
+                                       R"("])"));
+            const Seen seen = talk(client, Reply(), kWhole);
+            assert_true(seen.refused);
+            assert_int_equal(api_error_status(seen.error), 400);
+            assert_string_equal(seen.error.param.c_str(), "images[1]");
+            assert_string_equal(seen.error.message.c_str(),
+                                "invalid image input");
+        }
+    }
+    Client client(request_with(R"("images":[")" + good +
+                               R"(","A A\nA=","AA==",")" + good + R"(\n"])"));
+    ApiError err;
+    const std::unique_ptr<Adapter> adapter = kMake();
+    assert_true(client.start(*adapter, err));
+    assert_true(uncopied(client) == 2 * good.size());
+    const json::Ptr sent = parse(client.upstream_body());
+    const json::Ptr wanted =
+        parse(R"([")" + good + R"(","AAA=","AA==",")" + good + R"("])");
+    assert_json(json::get(sent.get(), "images"), wanted.get(), "images");
+}
+
 void bad_prompts_are_refused(void **)
 {
     static const struct {
         const char *prompt; // nullptr = no such member
         const char *code;
+        const char *param = "prompt";
     } cases[] = {
         {nullptr, "missing_required_parameter"},
         {"null", "missing_required_parameter"},
@@ -121,9 +154,9 @@ void bad_prompts_are_refused(void **)
         {"true", "invalid_type"},
         {"{}", "invalid_type"},
         {"[]", "invalid_type"},
-        {"[null]", "invalid_type"},
-        {R"(["a",5])", "invalid_type"},
-        {R"([5,"a"])", "invalid_type"},
+        {"[null]", "invalid_type", "prompt[0]"},
+        {R"(["a",5])", "invalid_type", "prompt[1]"},
+        {R"([5,"a"])", "invalid_type", "prompt[0]"},
         {"[5]", "unsupported_parameter"},
         {"[1,2]", "unsupported_parameter"},
         {"[[1,2],[3]]", "unsupported_parameter"},
@@ -133,7 +166,7 @@ void bad_prompts_are_refused(void **)
                            ? R"({"model":"ollama:m"})"
                            : std::string(R"({"model":"ollama:m","prompt":)") +
                                  row.prompt + "}",
-                       "prompt", row.code);
+                       row.param, row.code);
     }
 }
 
@@ -363,6 +396,7 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_translate_at_every_cut),
         cmocka_unit_test(bad_requests_name_the_member),
+        cmocka_unit_test(images_are_base64),
         cmocka_unit_test(bad_prompts_are_refused),
         cmocka_unit_test(members_become_ollamas),
         cmocka_unit_test(long_strings_are_neither_copied_nor_changed),

@@ -77,7 +77,7 @@ void recorded_completions(void **)
 
 void recorded_embeddings(void **)
 {
-    replay("/api/embed", make_ollama_embedding, {46, 0, 0, 30});
+    replay("/api/embed", make_ollama_embedding, {36, 0, 0, 40});
 }
 
 // The reference leaves none out.

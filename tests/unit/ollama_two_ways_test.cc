@@ -433,34 +433,39 @@ void what_a_line_may_hold(void **)
 
 // -- long lines ----------------------------------------------------------
 
-// In the usual form it is no long step, in another one it is.
-void lines_of_a_mebibyte(void **)
+void assert_long_line(const Endpoint &endpoint, const std::string &text,
+                      bool last, bool is_long)
 {
-    constexpr size_t size = size_t{1} << 20;
+    const std::string usual = as_usual(line_with(endpoint.kind, text, last));
+    assert_true(goes_fast(endpoint, usual, last));
+    const std::string after = last ? "\n" : '\n' + stop_line(endpoint.kind);
+    const std::string &request = endpoint.streams[0];
+    const Seen fast = ask(endpoint, request, usual + after, kWhole);
+    assert_true(fast.status == AdaptStatus::Done);
+    assert_int_equal(fast.put_off, last || is_long ? 1 : 0);
+    const Seen slow = ask(endpoint, request, with_blank(usual) + after, kWhole);
+    assert_int_equal(slow.put_off, 1);
+    assert_equal_answers(fast, slow, false, "long");
+    for (size_t cut = 1; cut < usual.size(); cut += 30011) {
+        assert_same(ask(endpoint, request, usual + after, cut), fast, "long");
+    }
+}
+
+// In the usual form they are copied so soon that only the largest are long
+// steps, in another one all are.
+void lines_up_to_a_mebibyte(void **)
+{
     Random random(5);
     std::string text;
-    while (text.size() < size) {
-        const char *bit = random.of(kGoodBits);
-        text += strncmp(bit, "\\ud83d", 6) == 0 ? "" : bit;
-    }
-    for (const Endpoint *endpoint : {&chats(), &completions()}) {
-        for (const bool last : {false, true}) {
-            const std::string usual =
-                as_usual(line_with(endpoint->kind, text, last));
-            assert_true(goes_fast(*endpoint, usual, last));
-            const std::string after =
-                last ? "\n" : '\n' + stop_line(endpoint->kind);
-            const std::string &request = endpoint->streams[0];
-            const Seen fast = ask(*endpoint, request, usual + after, kWhole);
-            assert_true(fast.status == AdaptStatus::Done);
-            assert_int_equal(fast.put_off, last ? 1 : 0);
-            const Seen slow =
-                ask(*endpoint, request, with_blank(usual) + after, kWhole);
-            assert_int_equal(slow.put_off, 1);
-            assert_equal_answers(fast, slow, false, "1 MiB");
-            for (size_t cut = 1; cut < usual.size(); cut += 30011) {
-                assert_same(ask(*endpoint, request, usual + after, cut), fast,
-                            "1 MiB");
+    for (const size_t size : {size_t{1} << 18, size_t{1} << 20}) {
+        while (text.size() < size) {
+            const char *bit = random.of(kGoodBits);
+            text += strncmp(bit, "\\ud83d", 6) == 0 ? "" : bit;
+        }
+        const bool is_long = size == size_t{1} << 20;
+        for (const Endpoint *endpoint : {&chats(), &completions()}) {
+            for (const bool last : {false, true}) {
+                assert_long_line(*endpoint, text, last, is_long);
             }
         }
     }
@@ -478,7 +483,7 @@ int main()
         cmocka_unit_test(recorded_lines_of_chats),
         cmocka_unit_test(recorded_lines_of_completions),
         cmocka_unit_test(what_a_line_may_hold),
-        cmocka_unit_test(lines_of_a_mebibyte),
+        cmocka_unit_test(lines_up_to_a_mebibyte),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

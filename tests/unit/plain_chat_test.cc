@@ -180,7 +180,7 @@ void all_else_is_judged_by_the_tree(void **)
 void what_an_operator_adds_takes_the_tree(void **)
 {
     Client with_options(request(kHello));
-    with_options.config.ollama_default_options = R"({"top_k":5})";
+    with_options.config.ollama_default_options = parse(R"({"top_k":5})");
     assert_non_null(strstr(send(with_options).body.c_str(), "\"top_k\":5"));
 
     Client with_keep_alive(request(kHello));

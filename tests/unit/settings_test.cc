@@ -267,7 +267,7 @@ static void every_setting_reaches_its_member(void **)
     assert_false(c.models_prefix);
     assert_int_equal(c.ollama_options_allow.size(), 2);
     assert_string_equal(c.ollama_options_allow[1].c_str(), "num_gpu");
-    assert_string_equal(c.ollama_default_options.c_str(),
+    assert_string_equal(json::dump(c.ollama_default_options.get()).c_str(),
                         R"({"num_ctx":8192})");
     assert_int_equal(c.ollama_num_ctx_max, 32768);
     assert_true(c.ollama_keep_alive_ms == kForeverMs);
@@ -406,6 +406,29 @@ static void wrong_values_are_named_with_a_remedy(void **)
          "unknown option \"num_ctxx\"; did you mean \"num_ctx\"?"},
         {"OLLAMA_DEFAULT_OPTIONS", "[]",
          "must be a JSON object such as {\"num_ctx\":8192}"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":"8192"})",
+         "the option \"num_ctx\" must be an integer"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":0})",
+         "the option \"num_ctx\" must be at least 1"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"num_ctx":0.5})",
+         "the option \"num_ctx\" must be an integer"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"stop":"x"})",
+         "the option \"stop\" must be an array of strings that are not "
+         "empty"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"stop":["x",""]})",
+         "the option \"stop\" must be an array of strings that are not "
+         "empty"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"stop":[5]})",
+         "the option \"stop\" must be an array of strings that are not "
+         "empty"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"temperature":true})",
+         "the option \"temperature\" must be a number"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"temperature":null})",
+         "the option \"temperature\" must be a number"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"top_k":1.5})",
+         "the option \"top_k\" must be an integer"},
+        {"OLLAMA_DEFAULT_OPTIONS", R"({"use_mmap":1})",
+         "the option \"use_mmap\" must be a boolean"},
         {"OLLAMA_KEEP_ALIVE", "-2",
          "must be a duration (30s, 5m, 1h; 0 unloads at once) or -1, for "
          "ever, not \"-2\""},
@@ -471,6 +494,19 @@ static void wrong_values_are_named_with_a_remedy(void **)
     const Loaded url = load_setting("OLLAMA_BASE_URL", "ftp://u:s3cret@h");
     assert_int_equal(url.problems.size(), 1);
     assert_null(strstr(url.problems[0].c_str(), "s3cret"));
+}
+
+static void default_options_of_every_type_are_taken(void **)
+{
+    const Loaded loaded = load_setting(
+        "OLLAMA_DEFAULT_OPTIONS",
+        R"({"num_ctx":1e6,"temperature":0,"top_p":0.5,"stop":["x","y"],)"
+        R"("use_mmap":false,"seed":-1})");
+    expect_ok(loaded);
+    const json_t *options = loaded.config.ollama_default_options.get();
+    assert_string_equal(json::dump(options).c_str(),
+                        R"({"num_ctx":1000000.0,"temperature":0,"top_p":0.5,)"
+                        R"("stop":["x","y"],"use_mmap":false,"seed":-1})");
 }
 
 static void a_file_is_lines_of_name_and_value(void **)
@@ -828,6 +864,7 @@ int main()
         cmocka_unit_test(all_switches_every_endpoint_on),
         cmocka_unit_test(base_urls_lose_what_clients_add),
         cmocka_unit_test(wrong_values_are_named_with_a_remedy),
+        cmocka_unit_test(default_options_of_every_type_are_taken),
         cmocka_unit_test(a_file_is_lines_of_name_and_value),
         cmocka_unit_test(a_file_reports_every_problem_with_its_line),
         cmocka_unit_test(a_near_name_is_suggested),

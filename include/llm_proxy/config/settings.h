@@ -4,7 +4,9 @@
 #include "llm_proxy/base/error.h"
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/config/backends.h"
+#include "llm_proxy/config/ollama_options.h"
 #include "llm_proxy/config/tokens.h"
+#include "llm_proxy/json/value.h"
 
 #include <array>
 #include <cstdint>
@@ -43,33 +45,6 @@ struct AddressRange {
 constexpr std::string_view kExtraEndpoints[] = {
     "responses",  "rerank",   "score",  "tokenize",
     "detokenize", "classify", "pooling"};
-
-// Ollama's generation options, as its API spells them. Those that make it load
-// the model anew, for every client, are to be allowed by name.
-struct OllamaOption {
-    const char *name;
-    bool reloads_model;
-};
-constexpr OllamaOption kOllamaOptions[] = {{"temperature", false},
-                                           {"top_p", false},
-                                           {"top_k", false},
-                                           {"min_p", false},
-                                           {"typical_p", false},
-                                           {"repeat_last_n", false},
-                                           {"repeat_penalty", false},
-                                           {"presence_penalty", false},
-                                           {"frequency_penalty", false},
-                                           {"seed", false},
-                                           {"num_predict", false},
-                                           {"num_keep", false},
-                                           {"stop", false},
-                                           {"num_ctx", false},
-                                           {"num_batch", true},
-                                           {"num_gpu", true},
-                                           {"main_gpu", true},
-                                           {"num_thread", true},
-                                           {"use_mmap", true},
-                                           {"draft_num_predict", true}};
 
 constexpr int64_t kForeverMs = INT64_MAX;
 
@@ -120,7 +95,9 @@ struct Config {
     bool ollama_allow_cloud = false;
     // Names of kOllamaOptions; empty = those that reload no model.
     std::vector<std::string> ollama_options_allow;
-    std::string ollama_default_options;          // a JSON object; empty = none
+    // An object whose members have passed check_ollama_option(); or none.
+    // Shared by all threads: read, or copied, never referred to.
+    json::Ptr ollama_default_options;
     uint64_t ollama_num_ctx_max = 0;             // tokens; 0 = no bound
     std::optional<int64_t> ollama_keep_alive_ms; // or kForeverMs
     int64_t ollama_keep_alive_max_ms = 0;        // 0 = no bound
