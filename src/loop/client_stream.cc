@@ -150,9 +150,7 @@ void ClientStream::read_some()
     if (eof_) {
         return;
     }
-    const size_t room =
-        kept_.empty() ? ReadBuffer::kSize : kMaxKept - kept_.size();
-    const ssize_t n = recv(fd_.get(), buffer_.bytes, room, 0);
+    const ssize_t n = recv(fd_.get(), buffer_.bytes, ReadBuffer::kSize, 0);
     if (n == -1 &&
         (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
@@ -185,16 +183,10 @@ void ClientStream::offer_again()
     drop_kept(used);
 }
 
-// What the handler does not want yet. Full, nothing more is read, and the
-// socket is asked only whether the client is still there.
 void ClientStream::keep(std::string_view bytes)
 {
     kept_.append(bytes);
     budget_.take(bytes.size());
-    if (kept_.size() >= kMaxKept && watch_.wants_read()) {
-        watch_.want(false, watch_.wants_write());
-        watch_.want_peer_closed(true);
-    }
 }
 
 void ClientStream::drop_kept(size_t bytes)
@@ -205,16 +197,6 @@ void ClientStream::drop_kept(size_t bytes)
     } else {
         kept_.erase(0, bytes);
     }
-    if (!watch_.wants_read() && !eof_ && kept_.size() < kMaxKept) {
-        watch_.want_peer_closed(false);
-        watch_.want(true, watch_.wants_write());
-    }
-}
-
-void ClientStream::on_peer_closed()
-{
-    watch_.want_peer_closed(false);
-    gone();
 }
 
 void ClientStream::gone()

@@ -32,21 +32,6 @@ IoWatch::~IoWatch()
 {
     event_free(read_event_);
     event_free(write_event_);
-    if (closed_event_ != nullptr) {
-        event_free(closed_event_);
-    }
-}
-
-void IoWatch::want_peer_closed(bool on)
-{
-    if (on && closed_event_ == nullptr) {
-        closed_event_ =
-            event_new(event_get_base(read_event_), event_get_fd(read_event_),
-                      EV_CLOSED | EV_PERSIST, event_cb, this);
-    }
-    if (closed_event_ != nullptr) {
-        on ? event_add(closed_event_, nullptr) : event_del(closed_event_);
-    }
 }
 
 void IoWatch::want(bool read, bool write)
@@ -63,12 +48,8 @@ void IoWatch::want(bool read, bool write)
 
 void IoWatch::event_cb(int, short what, void *arg) noexcept
 {
-    IoHandler &handler = static_cast<IoWatch *>(arg)->handler_;
-    if ((what & EV_CLOSED) != 0) {
-        handler.on_peer_closed();
-    } else {
-        handler.on_io((what & EV_READ) != 0, (what & EV_WRITE) != 0);
-    }
+    static_cast<IoWatch *>(arg)->handler_.on_io((what & EV_READ) != 0,
+                                                (what & EV_WRITE) != 0);
 }
 
 Timer::Timer(EventLoop &loop, TimerHandler &handler)

@@ -19,6 +19,9 @@ namespace
 // What may be dropped of an unread body to keep the connection.
 constexpr size_t kMaxDropped = size_t{64} * 1024;
 constexpr int64_t kLingerMs = 2000;
+// What a client may send ahead of its turn, and one that has shown no token.
+constexpr size_t kMaxAhead = size_t{64} * 1024;
+constexpr size_t kMaxAheadUnknown = size_t{4} * 1024;
 // A body that is slower than this for so long is an attack (R.U.D.Y.).
 constexpr int64_t kMinBodyRate = 500; // bytes a second
 constexpr int64_t kBodyWindowMs = int64_t{10} * 1000;
@@ -88,7 +91,13 @@ size_t Connection::on_client_data(std::string_view bytes)
         }
         if (state_ == State::Answer ||
             (state_ == State::Head && stream_.queued() > 0)) {
-            return done; // pipelined: waits until the last answer is read
+            // Pipelined: waits until the last answer is read.
+            const size_t most = known_ ? kMaxAhead : kMaxAheadUnknown;
+            if (!overrun_ && bytes.size() - done <= most) {
+                return done;
+            }
+            overrun();
+            return bytes.size();
         }
         size_t used = 0;
         const bool was_idle = state_ == State::Head && parser_.idle();
@@ -103,6 +112,25 @@ size_t Connection::on_client_data(std::string_view bytes)
         }
     }
     return done;
+}
+
+// It may have left, and its end would come only behind all that it sent.
+void Connection::overrun()
+{
+    if (overrun_) {
+        return; // the exchange ends as soon as the helper lets it
+    }
+    overrun_ = true;
+    log_info("client %s: sent too much ahead of its turn, closed",
+             peer_.c_str());
+    if (state_ == State::Answer) {
+        exchange_->cut(make_error(ApiErrorKind::BadHttp,
+                                  "Too much was sent behind this request "
+                                  "before it was answered."),
+                       Cause::ClientError);
+    } else {
+        close();
+    }
 }
 
 bool Connection::take_event(HttpEvent event)
@@ -128,6 +156,7 @@ bool Connection::take_event(HttpEvent event)
     case HttpEvent::Complete:
         complete_ = true;
         if (state_ == State::Body) {
+            known_ = known_ || exchange_->has_token();
             set_state(State::Answer);
             exchange_->on_body_complete();
             if (state_ == State::Answer) {
@@ -372,6 +401,7 @@ void Connection::idle()
 void Connection::linger()
 {
     set_state(State::Linger);
+    stream_.offer_again(); // drops what was kept
     if (stream_.queued() == 0) {
         stream_.shutdown_write();
         timer_.arm(kLingerMs);
@@ -400,7 +430,7 @@ void Connection::drain()
 void Connection::shut_down()
 {
     if (state_ == State::Body || state_ == State::Answer) {
-        exchange_->on_shutdown();
+        exchange_->cut(make_error(ApiErrorKind::ShuttingDown), Cause::Shutdown);
     } else if (state_ != State::Linger) {
         close();
     }

@@ -459,13 +459,12 @@ int64_t Exchange::tick()
     return relay_ == nullptr ? -1 : relay_->tick();
 }
 
-void Exchange::on_shutdown()
+void Exchange::cut(const ApiError &error, Cause cause)
 {
-    const ApiError error = make_error(ApiErrorKind::ShuttingDown);
     if (relay_ != nullptr) {
-        relay_->cut(error, Cause::Shutdown);
+        relay_->cut(error, cause);
     } else {
-        on_fault(error, Cause::Shutdown);
+        on_fault(error, cause);
     }
 }
 

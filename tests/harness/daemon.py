@@ -138,6 +138,36 @@ class Daemon:
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+)", text)[1])
 
+    def threads(self):
+        """The kernel's numbers of each thread: (state, CPU seconds)."""
+        found = {}
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                stat = (task / "stat").read_text().rsplit(")", 1)[1]
+                spent = (task / "schedstat").read_text().split()[0]
+            except OSError:
+                continue  # it has ended
+            found[task.name] = stat.split()[0], int(spent) / 1e9
+        return found
+
+    def cpu_share(self, seconds):
+        """How much of one core it takes from now on."""
+        before = sum(spent for _, spent in self.threads().values())
+        began = time.monotonic()
+        time.sleep(seconds)
+        after = sum(spent for _, spent in self.threads().values())
+        return (after - before) / (time.monotonic() - began)
+
+    def check_idle(self):
+        """Fails if it burns CPU. Waits only for one that looks busy: a loop
+        that spins never sleeps."""
+        shares = []
+        while any(state == "R" for state, _ in self.threads().values()):
+            shares.append(self.cpu_share(0.2))
+            if shares[-1] < 0.2:
+                return
+            assert len(shares) < 10 * SLOW, f"busy while idle: {shares}"
+
     def wait_exit(self, seconds=15):
         return self.process.wait(seconds * SLOW)
 
@@ -145,7 +175,10 @@ class Daemon:
         """Ends it if it still runs; whatever happened, it must have been
         clean."""
         if self.process.poll() is None:
-            self.signal(signal.SIGINT)
+            try:
+                self.check_idle()
+            finally:
+                self.signal(signal.SIGINT)
             try:
                 self.wait_exit()
             except subprocess.TimeoutExpired:

@@ -26,7 +26,9 @@ class ClientStreamHandler
 {
 public:
     // Bytes have come; returns how many were used. The rest is kept, and
-    // offered again in front of what comes next, or by offer_again().
+    // offered again in front of what comes next, or by offer_again(). Reading
+    // never stops, or a client that leaves would not be noticed: the handler
+    // ends one of whom it keeps too much.
     virtual size_t on_client_data(std::string_view bytes) = 0;
     // The peer closed its side, or reset. Once; nothing more will be read.
     virtual void on_client_gone() = 0;
@@ -46,9 +48,6 @@ class ClientStream final : private IoHandler
 public:
     static constexpr size_t kHighMark = size_t{256} * 1024;
     static constexpr size_t kLowMark = size_t{64} * 1024;
-    // Unused input (pipelined requests) that is kept; then nothing more is
-    // read.
-    static constexpr size_t kMaxKept = size_t{64} * 1024;
 
     ClientStream(EventLoop &loop, Fd fd, ReadBuffer &buffer, ByteBudget &budget,
                  ClientStreamHandler &handler);
@@ -76,7 +75,6 @@ private:
     void read_some();
     void write_some();
     void gone();
-    void on_peer_closed() override;
     void keep(std::string_view bytes);
     void drop_kept(size_t bytes);
     void break_off();

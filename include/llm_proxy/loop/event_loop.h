@@ -32,8 +32,6 @@ class IoHandler
 public:
     // From the loop. An error or a hang-up of the peer counts as readable.
     virtual void on_io(bool readable, bool writable) = 0;
-    // From the loop: the peer has closed its side, read or not.
-    virtual void on_peer_closed() {}
 
 protected:
     ~IoHandler() = default;
@@ -51,8 +49,6 @@ public:
 
     // Says what to wait for; costs a system call only if it changes.
     void want(bool read, bool write);
-    // Says on_peer_closed(), for a time in which nothing is read.
-    void want_peer_closed(bool on);
     bool wants_read() const { return read_; }
     bool wants_write() const { return write_; }
 
@@ -62,7 +58,6 @@ private:
     IoHandler &handler_;
     event *read_event_;
     event *write_event_;
-    event *closed_event_ = nullptr; // made when it is first wanted
     bool read_ = false;
     bool write_ = false;
 };

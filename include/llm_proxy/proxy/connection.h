@@ -91,6 +91,7 @@ private:
     void linger();
     void close();
     void timed_out();
+    void overrun();
     void arm_answer_timer();
     void arm_nearest();
     void idle();
@@ -118,6 +119,8 @@ private:
     bool chunked_ = false;
     bool counted_length_ = false;
     bool turned_away_ = false;
+    bool known_ = false;   // has shown a valid token
+    bool overrun_ = false; // has sent too much ahead of its turn
 };
 
 } // namespace llmproxy

@@ -49,11 +49,14 @@ public:
     void on_client_gone();
     // Time has passed; ms until the next look, -1 for none.
     int64_t tick();
-    // The drain is over: end now.
-    void on_shutdown();
+    // Ends it now, with an error where the client can still be told; as soon
+    // as the helper lets it.
+    void cut(const ApiError &error, Cause cause);
     bool at_rest() const override;
 
     const Config &config() const { return *config_; }
+    // A valid one: the client is who it says it is.
+    bool has_token() const { return principal_ != nullptr; }
 
 private:
     void on_relay_answering() override;
