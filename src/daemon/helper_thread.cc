@@ -1,22 +1,44 @@
 // The thread beside a worker's loop that long jobs run on.
 #include "helper_thread.h"
 
+#include "llm_proxy/base/log.h"
+
 #include <algorithm>
+#include <utility>
 
 namespace llmproxy
 {
 
 void HelperThread::run(LongJob &job)
 {
+    if (!has_thread()) {
+        job.work();
+        LongJob *done = &job;
+        loop_.post([done] { done->on_worked(); });
+        return;
+    }
     {
         const std::lock_guard<std::mutex> guard(lock_);
         jobs_.push_back(&job);
     }
-    if (!thread_.joinable()) {
-        // It inherits the worker's signal mask: every signal blocked.
-        thread_ = std::thread([this] { work(); });
-    }
     wake_.notify_one();
+}
+
+bool HelperThread::has_thread()
+{
+    if (thread_ != nullptr) {
+        return true;
+    }
+    std::unique_ptr<Thread> thread = std::make_unique<Thread>();
+    Error err;
+    if (thread->start([this] { work(); }, err)) {
+        thread_ = std::move(thread);
+    } else if (!complained_) {
+        complained_ = true;
+        log_warning("helper: %s; large bodies hold their worker up",
+                    err.message.c_str());
+    }
+    return thread_ != nullptr;
 }
 
 bool HelperThread::withdraw(LongJob &job)
@@ -38,9 +60,7 @@ void HelperThread::end()
         ending_ = true;
     }
     wake_.notify_one();
-    if (thread_.joinable()) {
-        thread_.join();
-    }
+    thread_.reset(); // waits for it
     ended_ = true;
 }
 

@@ -6,14 +6,17 @@
 
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
-#include <thread>
+
+#include "thread.h"
 
 namespace llmproxy
 {
 
 // A worker's helper: one thread, begun with the first job, so that a worker
-// which never sees a large body has none.
+// which never sees a large body has none. Where the system refuses the thread,
+// the loop is held up and does the job itself.
 class HelperThread final : public Helper
 {
 public:
@@ -29,6 +32,7 @@ public:
     void end();
 
 private:
+    bool has_thread();
     void work();
 
     EventLoop &loop_;
@@ -37,7 +41,8 @@ private:
     std::deque<LongJob *> jobs_;
     bool ending_ = false;
     bool ended_ = false; // the loop's thread alone sets and reads it
-    std::thread thread_;
+    std::unique_ptr<Thread> thread_;
+    bool complained_ = false; // that there is no thread
 };
 
 } // namespace llmproxy

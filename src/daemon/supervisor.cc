@@ -63,7 +63,10 @@ int Supervisor::run()
         event_add(watch, nullptr);
         signals_.push_back(watch);
     }
-    start_workers();
+    if (!start_workers()) {
+        stop_workers();
+        return kExitOs;
+    }
     for (const Listener &listener : listeners_) {
         log_notice("listening on %s", listener.name.c_str());
     }
@@ -100,23 +103,25 @@ void Supervisor::close_listeners()
     listeners_.clear();
 }
 
-void Supervisor::start_workers()
+bool Supervisor::start_workers()
 {
     loads_.workers = config_->workers;
-    // Signals are the main thread's.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (size_t i = 0; i < config_->workers; i++) {
         workers_.push_back(std::make_unique<Worker>(
             process_, loads_, i, config_, listeners_,
             [this] { loop_.post([this] { worker_drained(); }); }));
     }
     for (const std::unique_ptr<Worker> &worker : workers_) {
-        threads_.emplace_back(&Worker::run, worker.get());
+        Worker *running = worker.get();
+        Error err;
+        if (!threads_.emplace_back().start([running] { running->run(); },
+                                           err)) {
+            log_error("WORKERS=%zu: worker %zu: %s", workers_.size(),
+                      threads_.size(), err.message.c_str());
+            return false;
+        }
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return true;
 }
 
 void Supervisor::apply(const std::shared_ptr<Config> &config)
@@ -309,10 +314,7 @@ void Supervisor::stop_workers()
     for (const std::unique_ptr<Worker> &worker : workers_) {
         worker->stop();
     }
-    for (std::thread &thread : threads_) {
-        thread.join();
-    }
-    threads_.clear();
+    threads_.clear(); // waits for them
     workers_.clear();
 }
 

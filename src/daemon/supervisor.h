@@ -6,12 +6,13 @@
 #include "llm_proxy/proxy/worker_context.h"
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "listener.h"
+#include "thread.h"
 #include "worker.h"
 
 struct event;
@@ -44,7 +45,7 @@ private:
 
     bool open_listeners();
     void close_listeners();
-    void start_workers();
+    bool start_workers();
     void apply(const std::shared_ptr<Config> &config);
     void reload();
     void reopen_logs();
@@ -64,7 +65,7 @@ private:
     std::vector<Listener> listeners_;
     WorkerLoads loads_;
     std::vector<std::unique_ptr<Worker>> workers_;
-    std::vector<std::thread> threads_;
+    std::deque<Thread> threads_;
     std::vector<event *> signals_;
     Timer timer_; // of the phase
     Timer state_timer_;

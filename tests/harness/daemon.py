@@ -1,5 +1,6 @@
 """Starts and watches a real llm-proxyd for a test."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -25,11 +26,25 @@ def clean_environment(**extra):
     return {**kept, **extra}
 
 
-def run_daemon(*arguments, env=None, cwd=None):
+def as_one_of_many():
+    """For preexec_fn: limits hold and low ports are out of reach, as for
+    anyone but root, whose files stay within reach."""
+    if os.geteuid() != 0:
+        return
+    drop_from_bounding_set = 24
+    net_bind, sys_admin, sys_resource = 10, 21, 24
+    for capability in net_bind, sys_admin, sys_resource:
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+    # A user of its own, whose processes are counted from zero.
+    os.setresuid(10_000 + os.getpid() % 50_000, 0, 0)
+
+
+def run_daemon(*arguments, env=None, cwd=None, preexec=None):
     """Runs it to its end, as for -t: (exit code, stdout, stderr)."""
     done = subprocess.run([DAEMON, *map(str, arguments)], cwd=cwd,
                           env=clean_environment(**(env or {})), text=True,
-                          capture_output=True, timeout=20 * SLOW)
+                          capture_output=True, timeout=20 * SLOW,
+                          preexec_fn=preexec)
     assert not REPORT.search(done.stderr), done.stderr
     return done.returncode, done.stdout, done.stderr
 
@@ -41,7 +56,8 @@ class Daemon:
     the one token TOKEN unless they are given. None leaves a setting out.
     """
 
-    def __init__(self, folder, tokens=None, env=None, **settings):
+    def __init__(self, folder, tokens=None, env=None, preexec=None,
+                 **settings):
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "llm-proxy.conf"
         self.log_path = self.folder / "stderr"
@@ -63,7 +79,7 @@ class Daemon:
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [DAEMON, "-c", str(self.config)], stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, preexec_fn=preexec,
                 env=clean_environment(
                     LLM_PROXY_CLOCK_FILE=str(self.clock_path), **(env or {})))
         self.wait_log(r" ready, ")

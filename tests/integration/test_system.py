@@ -1,0 +1,56 @@
+"""What the system may refuse: threads, ports, addresses."""
+
+import json
+import os
+import resource
+
+from daemon import DAEMON, TOKEN, as_one_of_many, run_daemon
+from raw import ask, chat
+
+TOKENS = json.dumps([{"token": TOKEN, "label": "demo"}])
+MANY = [{"role": "user", "content": f"word {i}"} for i in range(4000)]
+ROOT = os.geteuid() == 0
+
+
+def limit_threads(count):
+    resource.setrlimit(resource.RLIMIT_NPROC, (
+        count, resource.getrlimit(resource.RLIMIT_NPROC)[1]))
+
+
+def one_worker_no_helper():
+    as_one_of_many()
+    if ROOT:
+        limit_threads(3 if "/tsan/" in DAEMON else 2)
+
+
+def test_without_a_helper_a_worker_does_the_work(proxy):
+    daemon, backend = proxy(
+        lambda _, peer: peer.whole({
+            "model": "m", "created_at": "2026-09-01T08:31:00Z", "done": True,
+            "message": {"role": "assistant", "content": "x"}}),
+        WORKERS=1, preexec=one_worker_no_helper,
+        env={"ASAN_OPTIONS": "detect_leaks=0"})  # that takes a process
+    if not ROOT:
+        resource.prlimit(daemon.pid, resource.RLIMIT_NPROC, (0, 0))
+    before = len(daemon.threads())
+    dense = {"model": "ollama:m", "messages": MANY}
+    for _ in range(3):
+        answer = ask(daemon.port, body=dense)
+        assert answer.status == 200, answer.body
+        assert backend.requests[-1].json["messages"] == MANY
+    assert ask(daemon.port, body={**dense, "n": 2}).error["param"] == "n"
+    assert ask(daemon.port, body=chat("ollama:m")).status == 200
+    assert len(daemon.threads()) == before
+    assert daemon.log.count("helper: cannot start a thread: ") == 1
+
+
+def test_a_start_without_threads_says_so():
+    def preexec():
+        as_one_of_many()
+        limit_threads(0)
+
+    code, _, log = run_daemon(preexec=preexec, env={
+        "LISTEN": "127.0.0.1:0", "TOKENS_JSON": TOKENS, "WORKERS": "3",
+        "ASAN_OPTIONS": "detect_leaks=0"})  # they take a process
+    assert code == 71
+    assert "WORKERS=3: worker 1: cannot start a thread: " in log
