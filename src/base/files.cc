@@ -42,10 +42,16 @@ bool write_all(int fd, std::string_view text)
 bool read_file(const std::string &path, std::string &out, bool &is_public,
                Error &err)
 {
-    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
     struct stat info = {};
     if (!fd.valid() || fstat(fd.get(), &info) == -1) {
         return failed(err);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+        err.message =
+            errno == EISDIR ? strerror(errno) : "not a regular file";
+        return false;
     }
     std::string text;
     char buffer[16384];
@@ -68,7 +74,7 @@ bool read_file(const std::string &path, std::string &out, bool &is_public,
     }
     explicit_bzero(buffer, sizeof buffer);
     out = std::move(text);
-    is_public = S_ISREG(info.st_mode) && (info.st_mode & S_IROTH) != 0;
+    is_public = (info.st_mode & S_IROTH) != 0;
     return true;
 }
 

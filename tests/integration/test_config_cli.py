@@ -3,6 +3,7 @@ file, line and what to do."""
 
 import hashlib
 import json
+import os
 import re
 import socket
 
@@ -46,6 +47,8 @@ def settings(out):
     (["-c", "/nonexistent/a.conf"], 66, "",
      "/nonexistent/a.conf: cannot be read: No such file or directory"),
     (["-t", "-c", "/"], 66, "", "/: cannot be read: Is a directory"),
+    (["-t", "-c", "/dev/zero"], 66, "",
+     "/dev/zero: cannot be read: not a regular file"),
 ])
 def test_options(options, code, out, err):
     got, stdout, stderr = run_daemon(*options)
@@ -314,6 +317,14 @@ def test_files_that_everyone_may_read(check, tmp_path, mode, warned):
     code, _, err = check(["TOKENS_FILE=tokens.json"], mode=0o644, tokens=False)
     assert (code, "may read these tokens" in err) == (0, warned)
     assert "may read the secrets" not in err
+
+
+@pytest.mark.parametrize("name", ["TOKENS_FILE", "VLLM_CA_FILE"])
+def test_a_pipe_is_no_file(check, tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = check([f"{name}=pipe"], tokens=name != "TOKENS_FILE")
+    assert code == 78
+    assert f'{FILE}:1: {name}: cannot read "pipe": not a regular file' in err
 
 
 def test_an_open_door_gets_a_warning(check):

@@ -1,6 +1,7 @@
 """The process: signals, drain, reload, the access log and request ids."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -208,6 +209,10 @@ def test_a_bad_file_changes_nothing(proxy):
     daemon.config.unlink()
     daemon.reload(good=False)
     assert "cannot be read" in daemon.log
+    os.mkfifo(daemon.config)  # to open one waits for a writer
+    daemon.reload(good=False)
+    assert "cannot be read: not a regular file" in daemon.log
+    daemon.config.unlink()
     assert ask(daemon.port, body=chat()).status == 200
     daemon.write_config()
     daemon.reload()

@@ -480,7 +480,9 @@ static void wrong_values_are_named_with_a_remedy(void **)
          "cannot read \"/nowhere/ca.pem\": No such file or directory"},
         {"VLLM_CA_FILE", "/", "cannot read \"/\": Is a directory"},
         {"VLLM_CA_FILE", "/dev/null",
-         "\"/dev/null\" holds no certificate in PEM format"},
+         "cannot read \"/dev/null\": not a regular file"},
+        {"VLLM_CA_FILE", "/etc/passwd",
+         "\"/etc/passwd\" holds no certificate in PEM format"},
         {"LOG_FILE", "a\nb", "the value holds a control character"},
         {"MAX_BUFFERED_BYTES", "1m",
          "MAX_BUFFERED_BYTES must be at least MAX_BODY_BYTES, or the largest "
