@@ -140,7 +140,7 @@ void append_access_line(std::string &out, const AccessRecord &r,
 bool AccessLog::open(const std::string &path, Fd &out, Error &err)
 {
     Fd fd;
-    if (path == "-" || path == "stderr") {
+    if (on_stderr(path)) {
         fd.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
     } else if (!path.empty()) {
         fd.reset(::open(path.c_str(),

@@ -57,6 +57,25 @@ def test_a_log_that_cannot_be_opened_is_said(tmp_path, name):
             assert name in err and str(path) in err
 
 
+def test_a_check_makes_no_log_files(tmp_path):
+    logs = {"LOG_FILE": tmp_path / "error", "ACCESS_LOG": tmp_path / "access"}
+    config = config_file(tmp_path, **logs)
+    code, _, err = run_daemon("-t", "-c", str(config))
+    assert (code, err) == (0, "configuration is ok\n")
+    assert not any(path.exists() for path in logs.values())
+    for path in logs.values():
+        path.write_text("kept\n")
+    assert run_daemon("-t", "-c", str(config))[0] == 0
+    assert all(path.read_text() == "kept\n" for path in logs.values())
+    for path in logs.values():
+        path.unlink()
+        path.mkdir()
+    code, _, err = run_daemon("-t", "-c", str(config))
+    assert code == 73
+    for name, path in logs.items():
+        assert f"{name}: {path}: Is a directory" in err
+
+
 def test_a_reload_takes_all_or_nothing(proxy, tmp_path):
     daemon, _ = proxy()
     daemon.write_config(LOG_FILE=tmp_path / "new.log", LOG_LEVEL="debug",

@@ -59,6 +59,10 @@ void append_access_line(std::string &out, const AccessRecord &record,
 class AccessLog
 {
 public:
+    static bool on_stderr(std::string_view path)
+    {
+        return path == "-" || path == "stderr";
+    }
     // Empty path = off (an invalid descriptor), "-" or "stderr" = stderr.
     [[nodiscard]] static bool open(const std::string &path, Fd &out,
                                    Error &err);
