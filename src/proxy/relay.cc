@@ -389,6 +389,9 @@ int64_t Relay::tick()
         return due;
     }
     last_write_ms_ = context_.loop.now_ms();
+    if (queued()) {
+        return every; // a comment would commit the 200 that it may not get
+    }
     if (!sink_.congested() && out_.empty() && adapter_->at_event_end()) {
         if (!begun_) {
             begin_answer();
@@ -401,6 +404,11 @@ int64_t Relay::tick()
 bool Relay::transfer_reached() const
 {
     return transfer_ != nullptr && transfer_->reached();
+}
+
+bool Relay::queued() const
+{
+    return transfer_ != nullptr && transfer_->times().started_ms == -1;
 }
 
 TransferTimes Relay::times() const

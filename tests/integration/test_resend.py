@@ -44,7 +44,7 @@ def test_after_a_comment_the_request_is_still_whole(proxy, workers):
     assert daemon.wait_access(2)[1]["resent"] == "1"
 
 
-def test_a_queued_request_is_whole_after_a_comment(proxy):
+def test_a_queued_request_gets_no_comment_and_is_whole(proxy):
     gate = threading.Event()
     bodies = []
 
@@ -71,7 +71,8 @@ def test_a_queued_request_is_whole_after_a_comment(proxy):
         client.send(request(body=LONG))
         time.sleep(0.3 * SLOW)
         gate.set()
-        assert client.answer().events == ["[DONE]"]
+        answer = client.answer()
+        assert answer.body == b"data: [DONE]\n\n"
         assert holder.answer().status == 200
     assert bodies[-1] == LONG
     waited = [line for line in daemon.wait_access(4) if line["in"] < "30000"]

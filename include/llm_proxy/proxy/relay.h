@@ -95,6 +95,7 @@ private:
     void release();
     bool withdraw();
     bool transfer_reached() const;
+    bool queued() const;
     void begin_answer();
     void note_answering();
     void flush(bool last);
