@@ -42,15 +42,15 @@ bool write_all(int fd, std::string_view text)
 bool read_file(const std::string &path, std::string &out, bool &is_public,
                Error &err)
 {
-    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+    const Fd fd(
+        open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
     struct stat info = {};
     if (!fd.valid() || fstat(fd.get(), &info) == -1) {
         return failed(err);
     }
     if (!S_ISREG(info.st_mode)) {
         errno = S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
-        err.message =
-            errno == EISDIR ? strerror(errno) : "not a regular file";
+        err.message = errno == EISDIR ? strerror(errno) : "not a regular file";
         return false;
     }
     std::string text;

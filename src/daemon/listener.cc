@@ -23,16 +23,20 @@ namespace llmproxy
 namespace
 {
 
-bool fail(const ListenAddress &address, const char *what, Error &err)
+bool fail(const ListenAddress &address, const char *what, ListenError &err)
 {
+    err.code = errno;
     err.message = "cannot listen on " + address.text + ": " + what + ": " +
-                  strerror(errno);
+                  strerror(err.code);
+    if (err.code == EACCES && address.unix_path.empty()) {
+        err.message += "; a port this low takes CAP_NET_BIND_SERVICE";
+    }
     return false;
 }
 
 // Removes a socket file that a dead process left behind.
 bool remove_stale(const ListenAddress &address, const sockaddr_un &name,
-                  Error &err)
+                  ListenError &err)
 {
     struct stat info;
     if (lstat(address.unix_path.c_str(), &info) == -1) {
@@ -54,7 +58,7 @@ bool remove_stale(const ListenAddress &address, const sockaddr_un &name,
 }
 
 bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
-               Error &err)
+               ListenError &err)
 {
     sockaddr_un name{};
     name.sun_family = AF_UNIX;
@@ -91,7 +95,7 @@ bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
 }
 
 bool open_tcp(const ListenAddress &address, const addrinfo &info,
-              std::vector<Listener> &out, Error &err)
+              std::vector<Listener> &out, ListenError &err)
 {
     Listener listener;
     listener.fd = Fd(
@@ -126,7 +130,7 @@ bool open_tcp(const ListenAddress &address, const addrinfo &info,
 } // namespace
 
 bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
-                   Error &err)
+                   ListenError &err)
 {
     if (!address.unix_path.empty()) {
         return open_unix(address, out, err);
@@ -143,13 +147,16 @@ bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
             "cannot listen on " + address.text + ": " + gai_strerror(code);
         return false;
     }
+    const size_t before = out.size();
     bool ok = true;
     for (const addrinfo *info = found; ok && info != nullptr;
          info = info->ai_next) {
-        ok = open_tcp(address, *info, out, err);
+        // "localhost" names ::1 as well where IPv6 is off.
+        ok = open_tcp(address, *info, out, err) || err.code == EAFNOSUPPORT ||
+             err.code == EADDRNOTAVAIL;
     }
     freeaddrinfo(found);
-    return ok;
+    return ok && out.size() > before;
 }
 
 void remove_file(const Listener &listener)

@@ -25,10 +25,15 @@ struct Listener {
     uint64_t unix_inode = 0; // so that only our own file is removed
 };
 
-// Opens the sockets of one address (a host name may have several). A stale
-// unix socket is removed only if nobody answers on it.
+struct ListenError : Error {
+    int code = 0; // errno's; 0 = none
+};
+
+// Opens the sockets of one address. Of a host name's several, those that this
+// machine does not have are left out while there is another. A stale unix
+// socket is removed only if nobody answers on it.
 [[nodiscard]] bool open_listener(const ListenAddress &address,
-                                 std::vector<Listener> &out, Error &err);
+                                 std::vector<Listener> &out, ListenError &err);
 
 // Removes a unix socket's file, if it is still this listener's.
 void remove_file(const Listener &listener);

@@ -13,6 +13,7 @@ constexpr int kExitNoInput = 66;      // the file of -c cannot be read
 constexpr int kExitSoftware = 70;     // a library cannot be used
 constexpr int kExitOs = 71;           // an address cannot be listened on
 constexpr int kExitCannotCreate = 73; // a log file cannot be opened
+constexpr int kExitPermission = 77;   // an address is not ours to listen on
 constexpr int kExitConfig = 78;       // the configuration is wrong
 
 struct Options {

@@ -4,6 +4,7 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
 
+#include <cerrno>
 #include <csignal>
 #include <utility>
 
@@ -55,8 +56,9 @@ int Supervisor::run()
         !load_state(config_->state_file, process_.limits)) {
         return kExitCannotCreate;
     }
-    if (!open_listeners()) {
-        return kExitOs;
+    const int refused = open_listeners();
+    if (refused != kExitOk) {
+        return refused;
     }
     for (const int signal : {SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT}) {
         event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
@@ -82,17 +84,19 @@ int Supervisor::run()
     return 0;
 }
 
-bool Supervisor::open_listeners()
+// The exit code.
+int Supervisor::open_listeners()
 {
     for (const ListenAddress &address : config_->listen) {
-        Error err;
+        ListenError err;
         if (!open_listener(address, listeners_, err)) {
             log_error("%s", err.message.c_str());
             close_listeners();
-            return false;
+            return err.code == EACCES || err.code == EPERM ? kExitPermission
+                                                           : kExitOs;
         }
     }
-    return true;
+    return kExitOk;
 }
 
 void Supervisor::close_listeners()

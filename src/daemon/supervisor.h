@@ -43,7 +43,7 @@ private:
     void on_signal(int signal);
     void on_timer(Timer &timer) override;
 
-    bool open_listeners();
+    int open_listeners();
     void close_listeners();
     bool start_workers();
     void apply(const std::shared_ptr<Config> &config);

@@ -1,7 +1,9 @@
 """What the system may refuse: threads, ports, addresses."""
 
+import ctypes
 import json
 import os
+import pathlib
 import resource
 
 from daemon import DAEMON, TOKEN, as_one_of_many, run_daemon
@@ -10,6 +12,7 @@ from raw import ask, chat
 TOKENS = json.dumps([{"token": TOKEN, "label": "demo"}])
 MANY = [{"role": "user", "content": f"word {i}"} for i in range(4000)]
 ROOT = os.geteuid() == 0
+LOW_PORTS = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def limit_threads(count):
@@ -54,3 +57,32 @@ def test_a_start_without_threads_says_so():
         "ASAN_OPTIONS": "detect_leaks=0"})  # they take a process
     assert code == 71
     assert "WORKERS=3: worker 1: cannot start a thread: " in log
+
+
+def start(listen, preexec):
+    return run_daemon(preexec=preexec, env={
+        "LISTEN": listen, "TOKENS_JSON": TOKENS, "WORKERS": "1"})
+
+
+def test_a_low_port_takes_a_right():
+    def preexec():
+        new_network = 0x40000000  # where every low port is free and guarded
+        ctypes.CDLL(None).unshare(new_network)
+        as_one_of_many()
+
+    code, _, log = start("0.0.0.0:1", preexec)
+    assert code == 77, LOW_PORTS.read_text()
+    assert "cannot listen on 0.0.0.0:1: bind: Permission denied" in log
+    assert "CAP_NET_BIND_SERVICE" in log
+
+
+def test_a_folder_that_is_not_ours(tmp_path):
+    def preexec():
+        drop_from_bounding_set, dac_override = 24, 1
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
+
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    code, _, log = start(f"unix:{tmp_path}/theirs/socket", preexec)
+    assert code == 77
+    assert "bind: Permission denied" in log
+    assert "CAP_NET_BIND_SERVICE" not in log

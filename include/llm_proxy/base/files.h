@@ -15,7 +15,8 @@ namespace llmproxy
 constexpr size_t kMaxFile = size_t{64} << 20;
 
 // Reads a whole regular file; a pipe could hold the caller up for ever.
-// `is_public`: everyone may read it. False with the system's reason, ENOENT in errno if there is no such file.
+// `is_public`: everyone may read it. False with the system's reason, ENOENT in
+// errno if there is no such file.
 [[nodiscard]] bool read_file(const std::string &path, std::string &out,
                              bool &is_public, Error &err);
 // Replaces a file, or makes it, for its owner only. Whenever it is looked at,
