@@ -44,6 +44,10 @@ public:
     AdaptStatus reply_end(std::string &out) override;
     AdaptStatus reply_long(std::string &out) override;
     bool keeps_body() const override { return wishes_.prompts > 1; }
+    size_t held() const override
+    {
+        return held_.size() + rest_.size() + choices_.size() + splitter_.held();
+    }
     const AnswerShape &shape() const override { return shape_; }
     const ApiError &error() const override { return error_; }
     bool streaming() const override { return wishes_.stream; }

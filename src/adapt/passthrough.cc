@@ -167,6 +167,7 @@ public:
     AdaptStatus reply_data(std::string_view in, std::string &out) override;
     AdaptStatus reply_end(std::string &out) override;
     AdaptStatus reply_long(std::string &out) override;
+    size_t held() const override { return held_.size() + rest_.size(); }
     const AnswerShape &shape() const override { return shape_; }
     const ApiError &error() const override { return error_; }
     bool streaming() const override { return shape_.sse; }

@@ -56,7 +56,10 @@ struct Relay::LongStart {
     bool accepted = false;
 };
 
-Relay::~Relay() = default;
+Relay::~Relay()
+{
+    context_.process.buffered.give(charged_);
+}
 
 bool Relay::start(const ClientRequest &request, ApiError &err)
 {
@@ -200,6 +203,16 @@ void Relay::settle()
     if (over_ || at_work_) {
         return;
     }
+    if (!charge()) {
+        if (!begun_) {
+            out_.clear();
+        }
+        ApiError error;
+        error.kind = ApiErrorKind::Overloaded;
+        error.no_retry = true; // the backend would begin anew
+        fail(error, Cause::Overloaded);
+        return;
+    }
     flush(status_ == AdaptStatus::Done);
     taken_ = out_.size();
     if (!out_.empty()) {
@@ -224,6 +237,24 @@ void Relay::settle()
         UpstreamTransfer::let_finish(std::move(transfer_));
         owner_.on_relay_end(Cause::Done);
     }
+}
+
+// Takes what is held of the answer from the budget of buffered bytes, but for
+// what goes on to the client in this turn: most of the time that is all.
+bool Relay::charge()
+{
+    const size_t held =
+        adapter_->held() + (out_.size() > kMaxTurn ? out_.size() : 0);
+    ByteBudget &budget = context_.process.buffered;
+    if (held > charged_) {
+        if (!budget.try_take(held - charged_)) {
+            return false;
+        }
+    } else if (held < charged_) {
+        budget.give(charged_ - held);
+    }
+    charged_ = held;
+    return true;
 }
 
 void Relay::ask_again()

@@ -105,6 +105,8 @@ public:
     // another one (Long). More after reply_end(): call that once more.
     [[nodiscard]] virtual AdaptStatus reply_long(std::string &out) = 0;
 
+    // Bytes of the backend's answer that it keeps for later.
+    virtual size_t held() const = 0;
     // It may say Again: the client's body must last to the end.
     virtual bool keeps_body() const { return false; }
     // Known once the first byte came out or Done was said; and, for a stream

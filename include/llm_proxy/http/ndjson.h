@@ -24,6 +24,9 @@ public:
     // NeedMore (nothing left).
     Result last(std::string_view &line);
 
+    // Bytes of a line that is not whole yet.
+    size_t held() const { return pending_.size(); }
+
 private:
     size_t max_line_;
     std::string pending_;

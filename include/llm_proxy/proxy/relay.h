@@ -100,6 +100,7 @@ private:
     void note_answering();
     void flush(bool last);
     void settle();
+    bool charge();
     void next_turn();
     void fail(const ApiError &error, Cause cause);
 
@@ -118,6 +119,7 @@ private:
     std::string out_;                       // translated, not yet written
     size_t taken_ = 0;             // bytes of the answer that wait in this turn
     size_t written_ = 0;           // of out_
+    size_t charged_ = 0;           // to the budget of buffered bytes
     std::unique_ptr<Timer> timer_; // made when a large answer needs it
     AdaptStatus status_ = AdaptStatus::More;
     int64_t last_write_ms_ = 0;

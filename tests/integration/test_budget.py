@@ -1,0 +1,114 @@
+"""MAX_BUFFERED_BYTES counts what backends send, too."""
+
+import threading
+
+import pytest
+from raw import Client, Closed, ask, chat, request
+
+pytestmark = pytest.mark.threads
+
+DONE = {"done": True, "done_reason": "stop", "prompt_eval_count": 3,
+        "eval_count": 2}
+
+
+def message(text, **more):
+    return {"model": "m", "created_at": "2026-09-01T08:31:00Z",
+            "message": {"role": "assistant", "content": text},
+            "done": False, **more}
+
+
+def whole(peer, text, wait):
+    """An answer that the proxy collects before it translates it."""
+    peer.head(200, "application/json")
+    peer.chunk('{"model":"m","created_at":"2026-09-01T08:31:00Z","message":'
+               '{"role":"assistant","content":"' + text)
+    wait()
+    peer.chunk('"},"done":true,"done_reason":"stop"}')
+    peer.end()
+
+
+def line(peer, text, wait):
+    """One long line of a stream."""
+    peer.ndjson_head()
+    peer.chunk('{"model":"m","created_at":"2026-09-01T08:31:00Z","message":'
+               '{"role":"assistant","content":"' + text)
+    wait()
+    peer.chunk('"},"done":false}\n')
+    peer.line(message("", **DONE))
+    peer.end()
+
+
+def refusal(peer, text, wait):
+    """The text of a backend's error."""
+    peer.head(400, "application/json")
+    peer.chunk('{"error":"' + text)
+    wait()
+    peer.chunk('"}')
+    peer.end()
+
+
+KINDS = [
+    # How the backend answers, the request, the answer, the budget.
+    (whole, chat("ollama:m"), 200, 8 << 20),
+    (line, chat("ollama:m", stream=True), 200, 8 << 20),
+    (refusal, chat("ollama:m"), 400, 1 << 20),
+    (refusal, chat("vllm:m"), 400, 1 << 20),
+]
+
+
+@pytest.mark.parametrize("kind, body, status, budget", KINDS)
+def test_what_is_held_of_answers_is_counted(proxy, workers, kind, body,
+                                            status, budget):
+    gate = threading.Event()
+    text = "x" * (budget * 5 // 8)
+    daemon, backend = proxy(
+        lambda _, peer: kind(peer, text, lambda: gate.wait(20)),
+        WORKERS=workers, MAX_BODY_BYTES="64k", MAX_BUFFERED_BYTES=budget)
+    with Client(daemon.port) as first, Client(daemon.port) as second:
+        first.send(request(body=body))
+        backend.wait_requests(1)
+        second.send(request(body=body))
+        # One of the two is one too many.
+        ready = threading.Event()
+        answers = {}
+
+        def read(client):
+            answers[client] = client.answer()
+            ready.set()
+
+        readers = [threading.Thread(target=read, args=(client,))
+                   for client in (first, second)]
+        for reader in readers:
+            reader.start()
+        assert ready.wait(20)
+        refused, = answers.values()
+        assert refused.status == 503
+        assert refused.error["code"] == "overloaded"
+        assert refused.header("Retry-After") == "1"
+        assert refused.header("x-should-retry") == "false"
+        gate.set()
+        for reader in readers:
+            reader.join()
+        assert sorted(a.status for a in answers.values()) == [status, 503]
+    # All of it is given back.
+    for _ in range(3):
+        assert ask(daemon.port, body=body).status == status
+    causes = [each["cause"] for each in daemon.wait_access(5)]
+    assert causes.count("overloaded") == 1
+
+
+def test_a_stream_that_has_begun_hears_of_it(proxy):
+    def handler(_, peer):
+        peer.ndjson_head()
+        peer.line(message("a"))
+        peer.chunk('{"model":"m","x":"' + "x" * (2 << 20))
+        peer.pause(20)
+
+    daemon, _ = proxy(handler, MAX_BODY_BYTES="64k", MAX_BUFFERED_BYTES="1m")
+    with Client(daemon.port) as client:
+        client.send(request(body=chat("ollama:m", stream=True)))
+        answer = client.head()
+        with pytest.raises(Closed):
+            client.rest(answer)
+    assert answer.events[-1]["error"]["code"] == "overloaded"
+    assert "[DONE]" not in answer.events
