@@ -2,6 +2,7 @@
 #define LLM_PROXY_SRC_PROXY_EXCHANGE_ERRORS_H
 
 #include "llm_proxy/http/api_error.h"
+#include "llm_proxy/http/message.h"
 
 #include <cstdint>
 #include <string>
