@@ -144,6 +144,7 @@ void Worker::run()
     end_connections();
     process_.connections.fetch_sub(connections_.size());
     connections_.clear();
+    loop_.free_buried(); // exchanges refer to context_, which goes first
     access_log_.flush();
 }
 

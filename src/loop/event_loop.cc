@@ -118,7 +118,9 @@ EventLoop::EventLoop()
 
 EventLoop::~EventLoop()
 {
-    graveyard_.clear();
+    if (!graveyard_.empty()) {
+        fatal("what was buried outlives its loop");
+    }
     event_free(wake_event_);
     event_base_free(base_);
 }
@@ -209,6 +211,14 @@ void EventLoop::bury(std::unique_ptr<Buried> object)
 {
     if (object != nullptr) {
         graveyard_.push_back(std::move(object));
+    }
+}
+
+void EventLoop::free_buried()
+{
+    while (!graveyard_.empty()) {
+        std::vector<std::unique_ptr<Buried>> dead;
+        dead.swap(graveyard_);
     }
 }
 

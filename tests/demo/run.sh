@@ -11,7 +11,12 @@ if [ ! -x "$proxyd" ]; then
     exit 69
 fi
 conf=.env
-[ -f $conf ] || conf=.env.example
+if [ ! -f $conf ]; then
+    # The daemon warns of secrets that everyone may read; these are no secret.
+    conf=build/env.example
+    mkdir -p build
+    install -m 600 .env.example $conf
+fi
 
 settings=$("$proxyd" -c $conf -T)
 setting() {

@@ -59,42 +59,36 @@ KINDS = [
 @pytest.mark.parametrize("kind, body, status, budget", KINDS)
 def test_what_is_held_of_answers_is_counted(proxy, workers, kind, body,
                                             status, budget):
+    holding = threading.Semaphore(0)
     gate = threading.Event()
-    text = "x" * (budget * 5 // 8)
-    daemon, backend = proxy(
-        lambda _, peer: kind(peer, text, lambda: gate.wait(20)),
-        WORKERS=workers, MAX_BODY_BYTES="64k", MAX_BUFFERED_BYTES=budget)
-    with Client(daemon.port) as first, Client(daemon.port) as second:
-        first.send(request(body=body))
-        backend.wait_requests(1)
-        second.send(request(body=body))
-        # One of the two is one too many.
-        ready = threading.Event()
-        answers = {}
 
-        def read(client):
-            answers[client] = client.answer()
-            ready.set()
+    def handler(_, peer):
+        def wait():
+            holding.release()
+            gate.wait(20)
 
-        readers = [threading.Thread(target=read, args=(client,))
-                   for client in (first, second)]
-        for reader in readers:
-            reader.start()
-        assert ready.wait(20)
-        refused, = answers.values()
-        assert refused.status == 503
-        assert refused.error["code"] == "overloaded"
-        assert refused.header("Retry-After") == "1"
-        assert refused.header("x-should-retry") == "false"
-        gate.set()
-        for reader in readers:
-            reader.join()
-        assert sorted(a.status for a in answers.values()) == [status, 503]
+        kind(peer, "x" * (budget * 3 // 8), wait)
+
+    daemon, _ = proxy(handler, WORKERS=workers, MAX_BODY_BYTES="64k",
+                      MAX_BUFFERED_BYTES=budget)
+    clients = [Client(daemon.port) for _ in range(3)]
+    for client in clients[:2]:
+        client.send(request(body=body))
+        assert holding.acquire(timeout=20)
+    clients[2].send(request(body=body))
+    refused = clients[2].answer()
+    assert refused.status == 503
+    assert refused.error["code"] == "overloaded"
+    assert refused.header("Retry-After") == "1"
+    assert refused.header("x-should-retry") == "false"
+    for client in clients:
+        client.close()
     # All of it is given back.
-    for _ in range(3):
+    lines = daemon.wait_access(3)
+    assert [each["cause"] for each in lines].count("overloaded") == 1
+    gate.set()
+    for _ in range(4):
         assert ask(daemon.port, body=body).status == status
-    causes = [each["cause"] for each in daemon.wait_access(5)]
-    assert causes.count("overloaded") == 1
 
 
 def test_a_stream_that_has_begun_hears_of_it(proxy):

@@ -7,7 +7,7 @@ import signal
 import threading
 
 import pytest
-from raw import Client, Closed, ask, chat, request
+from raw import TOKEN, Client, Closed, ask, chat, request
 
 pytestmark = pytest.mark.threads
 
@@ -69,16 +69,19 @@ def test_a_large_image_is_looked_at_by_the_helper(proxy, end, status):
 
 
 def test_a_dense_request_is_refused_as_any_other(proxy):
-    daemon, backend = proxy(lambda _, peer: peer.whole(message("x")))
+    daemon, backend = proxy(
+        lambda _, peer: peer.whole(message("x")),
+        tokens=[{"token": TOKEN, "label": "demo", "rpm": 100}])
     with Client(daemon.port) as client:
         for _ in range(3):
             answer = client.ask(body=dense(n=2))
             assert answer.status == 400
             assert answer.error["param"] == "n"
             # Refused before the backend heard of it: not charged.
-            assert answer.header("X-RateLimit-Remaining-Requests") == \
-                answer.header("X-RateLimit-Limit-Requests")
-        assert client.ask(body=chat("ollama:m")).status == 200
+            assert answer.header("X-RateLimit-Remaining-Requests") == "100"
+        answer = client.ask(body=chat("ollama:m"))
+        assert answer.status == 200
+        assert answer.header("X-RateLimit-Remaining-Requests") == "99"
     assert len(backend.requests) == 1
 
 

@@ -113,6 +113,7 @@ def test_run_without_a_model_server(run):
 
     demo.interrupt()
     assert "Traceback" not in demo.said
+    assert "warning" not in demo.said
 
 
 def test_run_with_a_model_server(run, moods):

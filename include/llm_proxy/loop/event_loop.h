@@ -136,6 +136,9 @@ public:
     // Frees `object` after the callbacks of this turn, or of the first one
     // that finds it at rest.
     void bury(std::unique_ptr<Buried> object);
+    // Frees all that is buried, at rest or not. After run(), when no thread
+    // is at work any more, and while what the buried refer to is there.
+    void free_buried();
 
     // Handlers are called in the order they were added, each turn.
     void add_turn_end(TurnEndHandler &handler);
