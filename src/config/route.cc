@@ -4,6 +4,7 @@
 #include "llm_proxy/config/route.h"
 
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/scanner.h"
 
 namespace llmproxy
 {
@@ -69,7 +70,7 @@ bool route_model(const Config &config, std::string_view sent, Route &out,
                  Error &err)
 {
     const std::string_view whole = trim(sent);
-    if (whole.size() > kMaxModel) {
+    if (whole.size() > kMaxModel || sent.size() > json::kMaxModelText) {
         err.message = "The model name is longer than 512 bytes.";
         return false;
     }

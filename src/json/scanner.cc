@@ -28,9 +28,7 @@ bool BodyScanner::feed(std::string_view piece)
     while (at < piece.size() && state_ != State::Refused) {
         if (state_ == State::String && high_surrogate_ == 0) {
             const size_t length = content_length(piece.substr(at));
-            if (keeping_) {
-                text_ += piece.substr(at, length);
-            }
+            keep(piece.substr(at, length));
             at += length;
             offset_ += length;
             if (at == piece.size()) {
@@ -290,7 +288,7 @@ bool BodyScanner::on_string(unsigned char byte)
         return syntax("a control character inside a string");
     }
     if (byte < 0x80) {
-        keep(byte);
+        keep_byte(byte);
         return true;
     }
     const Utf8Tail tail = utf8_tail(byte);
@@ -300,7 +298,7 @@ bool BodyScanner::on_string(unsigned char byte)
     utf8_left_ = tail.count;
     utf8_low_ = tail.low;
     utf8_high_ = tail.high;
-    keep(byte);
+    keep_byte(byte);
     state_ = State::Utf8;
     return true;
 }
@@ -310,7 +308,7 @@ bool BodyScanner::on_utf8(unsigned char byte)
     if (byte < utf8_low_ || byte > utf8_high_) {
         return syntax("invalid UTF-8 inside a string");
     }
-    keep(byte);
+    keep_byte(byte);
     utf8_low_ = 0x80;
     utf8_high_ = 0xbf;
     utf8_left_--;
@@ -333,7 +331,7 @@ bool BodyScanner::on_escape(unsigned char byte)
     if (plain == 0) {
         return syntax("an unknown escape inside a string");
     }
-    keep(plain);
+    keep_byte(plain);
     state_ = State::String;
     return true;
 }
@@ -396,13 +394,16 @@ bool BodyScanner::end_key()
     member_ = text_ == "model"    ? Member::Model
               : text_ == "stream" ? Member::Stream
                                   : Member::Other;
+    key_bytes_ += text_.size();
+    if (top_keys_.size() == kMaxTopKeys || key_bytes_ > kMaxTopKeyBytes) {
+        return refuse(
+            ScanError::Kind::TooManyKeys,
+            "more than 4096 keys, or 64 KiB of keys, at the top level",
+            string_start_);
+    }
     if (!top_keys_.insert(text_).second) {
         return refuse(ScanError::Kind::DuplicateKey,
                       "a key appears twice at the top level", string_start_);
-    }
-    if (top_keys_.size() > kMaxTopKeys) {
-        return refuse(ScanError::Kind::TooManyKeys,
-                      "more than 4096 keys at the top level", string_start_);
     }
     return true;
 }
@@ -462,18 +463,11 @@ void BodyScanner::note_kind(MemberKind kind)
     }
 }
 
-void BodyScanner::keep(unsigned char byte)
-{
-    if (keeping_) {
-        text_ += static_cast<char>(byte);
-    }
-}
-
 void BodyScanner::keep_code(uint32_t code)
 {
-    if (keeping_) {
-        append_utf8(text_, code);
-    }
+    std::string bytes;
+    append_utf8(bytes, code);
+    keep(bytes);
 }
 
 // The first half of a pair was not followed by the second.

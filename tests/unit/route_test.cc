@@ -79,6 +79,8 @@ static void refuses_names_no_backend_could_mean(void **)
         {"ollama:a\x7f", "The model name holds a control character."},
         {std::string("a\0b", 3), "The model name holds a control character."},
         {std::string(513, 'm'), "The model name is longer than 512 bytes."},
+        {"m" + std::string(1024, ' '),
+         "The model name is longer than 512 bytes."},
     };
     const Config config = config_with_default(BackendKind::Ollama);
     for (const auto &row : table) {

@@ -336,6 +336,33 @@ static void limits_top_level_keys(void **)
     assert_int_equal(result.error.kind, Kind::TooManyKeys);
 }
 
+// Neither is counted as memory by anyone, so both stay small.
+static void keeps_little_of_long_names(void **)
+{
+    const std::string most(kMaxTopKeyBytes - 5, 'k');
+    const std::string most_keys = "{\"" + most + "\":0,\"model\":\"m\"";
+    std::string text = most_keys + "}";
+    assert_true(scan_pieces(text, text.size(), 1).ok);
+    for (const std::string &more :
+         {most_keys + ",\"x\":0}", "{\"" + most + "123456\":0}",
+          "{\"" + most + most + "\":0}"}) {
+        const Result result = scan_pieces(more, more.size(), 1);
+        assert_false(result.ok);
+        assert_int_equal(result.error.kind, Kind::TooManyKeys);
+    }
+    for (const size_t size :
+         {kMaxModelText, kMaxModelText + 1, kMaxModelText * 9}) {
+        const std::string model(size - 1, 'm');
+        text = "{\"model\":\"" + model + "\\u00e9\"}";
+        const Result result = scan_pieces(text, text.size(), 1);
+        assert_true(result.ok);
+        assert_int_equal(result.facts.model.end, text.size() - 1);
+        assert_string_equal(
+            result.facts.model_text.c_str(),
+            (model + "\xc3\xa9").substr(0, kMaxModelText + 1).c_str());
+    }
+}
+
 static void long_strings_are_values_over_the_limit(void **)
 {
     const std::string limit(kLongString, 'x');
@@ -468,6 +495,7 @@ int main()
         cmocka_unit_test(refuses_duplicate_top_level_keys),
         cmocka_unit_test(refuses_a_model_key_in_another_case),
         cmocka_unit_test(limits_top_level_keys),
+        cmocka_unit_test(keeps_little_of_long_names),
         cmocka_unit_test(long_strings_are_values_over_the_limit),
         cmocka_unit_test(lone_surrogates_pass_and_are_noted),
         cmocka_unit_test(numbers_of_any_size_pass),

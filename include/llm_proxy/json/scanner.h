@@ -24,8 +24,10 @@ enum class MemberKind { Absent, Null, Bool, Number, String, Array, Object };
 // What a proxy must know of a request body that it passes on untouched.
 struct BodyFacts {
     MemberKind model_kind = MemberKind::Absent;
-    Range model;            // the string with its quotes
-    std::string model_text; // decoded; lone surrogates as U+FFFD
+    Range model; // the string with its quotes
+    // Decoded; lone surrogates as U+FFFD. Of one that is longer than
+    // kMaxModelText, one byte more than that.
+    std::string model_text;
     MemberKind stream_kind = MemberKind::Absent;
     bool stream = false;
     // String values (never keys) longer than kLongString bytes between their
@@ -38,6 +40,8 @@ struct BodyFacts {
 constexpr size_t kLongString = 1024;
 constexpr size_t kMaxDepth = 2048; // values inside each other, as jansson
 constexpr size_t kMaxTopKeys = 4096;
+constexpr size_t kMaxTopKeyBytes = size_t{64} << 10; // of them all
+constexpr size_t kMaxModelText = 1024;
 
 // Where and why a body is refused. Never quotes the body.
 struct ScanError {
@@ -45,7 +49,7 @@ struct ScanError {
         Syntax,       // not JSON (RFC 8259), not UTF-8, a BOM
         NotObject,    // what begins at the top level is no object
         TooDeep,      // more than kMaxDepth values inside each other
-        TooManyKeys,  // more than kMaxTopKeys at the top level
+        TooManyKeys,  // more than kMaxTopKeys at the top level, or too long
         DuplicateKey, // two equal top-level keys, after decoding escapes
         ModelCase,    // a top-level key equal to "model" but for case
     } kind = Kind::Syntax;
@@ -115,7 +119,19 @@ private:
     void end_container();
     void end_value();
     void note_kind(MemberKind kind);
-    void keep(unsigned char byte);
+    // One byte more than is allowed, so that it shows.
+    void keep(std::string_view bytes)
+    {
+        const size_t most = (in_key_ ? kMaxTopKeyBytes : kMaxModelText) + 1;
+        if (keeping_ && text_.size() < most) {
+            text_ += bytes.substr(0, most - text_.size());
+        }
+    }
+    void keep_byte(unsigned char byte)
+    {
+        const char c = static_cast<char>(byte);
+        keep({&c, 1});
+    }
     void keep_code(uint32_t code);
     void lose_surrogate();
     // The top level object's own member is being read.
@@ -141,6 +157,7 @@ private:
     size_t string_start_ = 0; // offset of the opening quote
     std::string text_;
     std::set<std::string> top_keys_;
+    size_t key_bytes_ = 0;     // in top_keys_
     const char *literal_ = ""; // what is left of true, false, null, a BOM
     uint32_t hex_ = 0;
     unsigned hex_digits_ = 0;
