@@ -158,14 +158,21 @@ inline bool read_choice(const Setting &s, const std::string &value,
     return must_be(wanted, value, err);
 }
 
-inline bool read_store(const Setting & /*s*/, const std::string &value,
-                       Draft & /*draft*/, Error &err)
+inline bool read_redis_url(const Setting & /*s*/, const std::string &value,
+                           Draft &draft, Error &err)
 {
-    if (value == "redis") {
-        err.message = "redis is not built yet; use memory";
+    RedisUrl url;
+    if (!parse_redis_url(value, url, err)) {
         return false;
     }
-    return value == "memory" || must_be("memory", value, err);
+    if (url.tls && !speaks_redis_tls()) {
+        err.message = "rediss:// needs a build with the TLS library of "
+                      "hiredis 1.0 or later, and this one has none; use "
+                      "redis:// in a private network, unix:// or a tunnel";
+        return false;
+    }
+    draft.config.redis_url = std::move(url);
+    return true;
 }
 
 inline bool is_known(std::string_view name,
@@ -312,8 +319,7 @@ inline bool read_api_key(const Setting &s, const std::string &value,
     return true;
 }
 
-inline bool read_ca_file(const Setting &s, const std::string &value,
-                         Draft &draft, Error &err)
+inline bool check_ca_file(const std::string &value, Error &err)
 {
     std::string text;
     bool is_public = false;
@@ -325,7 +331,26 @@ inline bool read_ca_file(const Setting &s, const std::string &value,
         err.message = quoted(value) + " holds no certificate in PEM format";
         return false;
     }
+    return true;
+}
+
+inline bool read_ca_file(const Setting &s, const std::string &value,
+                         Draft &draft, Error &err)
+{
+    if (!check_ca_file(value, err)) {
+        return false;
+    }
     backend_of(s, draft).ca_file = value;
+    return true;
+}
+
+inline bool read_redis_ca_file(const Setting & /*s*/, const std::string &value,
+                               Draft &draft, Error &err)
+{
+    if (!check_ca_file(value, err)) {
+        return false;
+    }
+    draft.config.redis_ca_file = value;
     return true;
 }
 

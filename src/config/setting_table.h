@@ -96,9 +96,55 @@ inline std::vector<Setting> front_rows()
         with_reader({"TOKENS_JSON", "", kSecret, kReload,
                      "the JSON list of tokens itself"},
                     read_later),
-        with_reader({"RATE_LIMIT_STORE", "memory", kPlain, kRestart,
-                     "where the counters of the limits live"},
-                    read_store),
+        with_reader({"TRUSTED_PROXIES", "", kPlain, kReload,
+                     "addresses of the web servers in front"},
+                    read_trusted_proxies),
+        with_reader({"ENDPOINTS", "", kPlain, kReload,
+                     "further endpoints to pass through, or all"},
+                    read_endpoints),
+        choice({"DEFAULT_BACKEND", "ollama", kPlain, kReload,
+                "backend of a model name without a prefix"},
+               "ollama|vllm",
+               [](Config &c, size_t i) {
+                   c.default_backend = static_cast<BackendKind>(i);
+               }),
+        choice({"MODELS_PREFIX", "1", kPlain, kReload,
+                "0: lists name its models without a prefix"},
+               "0|1", [](Config &c, size_t i) { c.models_prefix = i == 1; }),
+    };
+}
+
+// What says where limits are counted.
+inline std::vector<Setting> limit_rows()
+{
+    return {
+        choice({"RATE_LIMIT_STORE", "memory", kPlain, kRestart,
+                "where the counters of the limits live"},
+               "memory|redis",
+               [](Config &c, size_t i) {
+                   c.limit_store = static_cast<LimitStore>(i);
+               }),
+        with_reader({"REDIS_URL", "", kSecret, kReload,
+                     "the Redis server that daemons share"},
+                    read_redis_url),
+        with_reader({"REDIS_CA_FILE", "", kPlain, kReload,
+                     "certificates to check a rediss:// server against"},
+                    read_redis_ca_file),
+        duration({"REDIS_TIMEOUT", "50ms", kPlain, kReload,
+                  "longest wait for Redis to decide"},
+                 &Config::redis_timeout_ms),
+        choice({"RATE_LIMIT_ON_ERROR", "local", kPlain, kReload,
+                "who decides where Redis does not"},
+               "local|open|deny",
+               [](Config &c, size_t i) {
+                   c.limit_on_error = static_cast<StoreErrorPolicy>(i);
+               }),
+        count({"RATE_LIMIT_INSTANCES", "1", kPlain, kReload,
+               "daemons that share the Redis server"},
+              read_count, &Config::limit_instances, "1", "10000"),
+        choice({"RATE_LIMIT_LEASE", "0", kPlain, kReload,
+                "1: take units of busy tokens ahead, several at a time"},
+               "0|1", [](Config &c, size_t i) { c.limit_lease = i == 1; }),
         text({"STATE_FILE", "", kPlain, kReload,
               "file that keeps the day's counters over a restart"},
              &Config::state_file),
@@ -116,21 +162,6 @@ inline std::vector<Setting> front_rows()
                 "plain: a bare 1 from a trusted proxy counts as charged"},
                "signed|plain",
                [](Config &c, size_t i) { c.trust_plain_checked = i == 1; }),
-        with_reader({"TRUSTED_PROXIES", "", kPlain, kReload,
-                     "addresses of the web servers in front"},
-                    read_trusted_proxies),
-        with_reader({"ENDPOINTS", "", kPlain, kReload,
-                     "further endpoints to pass through, or all"},
-                    read_endpoints),
-        choice({"DEFAULT_BACKEND", "ollama", kPlain, kReload,
-                "backend of a model name without a prefix"},
-               "ollama|vllm",
-               [](Config &c, size_t i) {
-                   c.default_backend = static_cast<BackendKind>(i);
-               }),
-        choice({"MODELS_PREFIX", "1", kPlain, kReload,
-                "0: lists name its models without a prefix"},
-               "0|1", [](Config &c, size_t i) { c.models_prefix = i == 1; }),
     };
 }
 
@@ -276,14 +307,11 @@ inline const std::vector<Setting> &table()
 {
     static const std::vector<Setting> rows = [] {
         std::vector<Setting> all = front_rows();
-        for (const Setting &s : ollama_rows()) {
-            all.push_back(s);
-        }
-        for (const Setting &s : backend_rows()) {
-            all.push_back(s);
-        }
-        for (const Setting &s : process_rows()) {
-            all.push_back(s);
+        for (const auto part :
+             {limit_rows, ollama_rows, backend_rows, process_rows}) {
+            for (const Setting &s : part()) {
+                all.push_back(s);
+            }
         }
         return all;
     }();

@@ -206,6 +206,26 @@ uint64_t default_workers()
                                 kMaxDefaultWorkers);
 }
 
+// The store of the limits has an address, and an address is used.
+void conclude_store(const std::vector<Found> &found, Config &config,
+                    std::vector<Problem> &problems)
+{
+    const bool has_url = !found[row_index("REDIS_URL")].text.empty();
+    if (config.limit_store == LimitStore::Memory && has_url) {
+        config.warnings.emplace_back(
+            "REDIS_URL is not used: RATE_LIMIT_STORE is memory");
+    }
+    if (config.limit_store == LimitStore::Redis && !has_url) {
+        problems.push_back({found[row_index("RATE_LIMIT_STORE")].where,
+                            "redis needs REDIS_URL, as in "
+                            "REDIS_URL=redis://127.0.0.1:6379/0"});
+    }
+    if (!config.redis_ca_file.empty() && !config.redis_url.tls) {
+        config.warnings.emplace_back(
+            "REDIS_CA_FILE is not used: REDIS_URL is not rediss://");
+    }
+}
+
 // What follows from several settings together.
 void conclude(const std::vector<Found> &found, Draft &draft,
               std::vector<Problem> &problems)
@@ -231,6 +251,7 @@ void conclude(const std::vector<Found> &found, Draft &draft,
              "MAX_BUFFERED_BYTES must be at least MAX_BODY_BYTES, or the "
              "largest body would never fit"});
     }
+    conclude_store(found, config, problems);
     for (const ListenAddress &address : config.listen) {
         if (!is_local(address) && config.trusted_proxies.empty()) {
             config.warnings.push_back(
@@ -250,6 +271,9 @@ void conclude(const std::vector<Found> &found, Draft &draft,
 
 std::string masked(const SettingRow &row, const Config &config)
 {
+    if (std::string_view(row.name) == "REDIS_URL") {
+        return masked_redis_url(config.redis_url);
+    }
     std::string value = "***";
     if (std::string_view(row.name) == "TOKENS_JSON") {
         const size_t count = config.tokens.size();

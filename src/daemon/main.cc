@@ -3,6 +3,7 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/json/value.h"
+#include "llm_proxy/limit/redis_limiter.h"
 #include "llm_proxy/proxy/access_log.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
@@ -142,6 +143,20 @@ void warn_of_expired(const Config &config)
     }
 }
 
+// Whether the Redis server is there and does what limits need of it.
+bool check_store(Config &config)
+{
+    Error err;
+    if (config.limit_store != LimitStore::Redis ||
+        (find_redis(config, err) && check_redis(config, err))) {
+        return true;
+    }
+    (void)fprintf(stderr, "REDIS_URL: %s: %s\n",
+                  masked_redis_url(config.redis_url).c_str(),
+                  err.message.c_str());
+    return false;
+}
+
 // The exit code, or -1 to go on.
 int check_config(const Options &options, const std::string &path,
                  const Environment &environment, Config &config)
@@ -167,6 +182,9 @@ int check_config(const Options &options, const std::string &path,
     if (options.test) {
         if (!check_logs(config)) {
             return kExitCannotCreate;
+        }
+        if (options.connect && !check_store(config)) {
+            return kExitUnavailable;
         }
         warn_of_expired(config);
         for (const std::string &warning : config.warnings) {

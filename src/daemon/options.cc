@@ -1,6 +1,7 @@
 // The command line.
 #include "options.h"
 
+#include "llm_proxy/limit/redis_limiter.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
 #include <cstdio>
@@ -17,6 +18,7 @@ bool parse_options(int argc, char **argv, Options &out)
     static const option long_options[] = {
         {"config", required_argument, nullptr, 'c'},
         {"test-config", no_argument, nullptr, 't'},
+        {"connect", no_argument, nullptr, 'C'},
         {"dump-config", no_argument, nullptr, 'T'},
         {"version", no_argument, nullptr, 'V'},
         {"help", no_argument, nullptr, 'h'},
@@ -34,6 +36,9 @@ bool parse_options(int argc, char **argv, Options &out)
         case 't':
             out.test = true;
             break;
+        case 'C': // has no short form
+            out.connect = true;
+            break;
         case 'T':
             out.dump = true;
             break;
@@ -48,6 +53,11 @@ bool parse_options(int argc, char **argv, Options &out)
             return false;
         }
     }
+    if (out.connect && !out.test) {
+        (void)fprintf(stderr, "llm-proxyd: --connect is a part of -t\n"
+                              "Try 'llm-proxyd --help'.\n");
+        return false;
+    }
     if (optind < argc) {
         (void)fprintf(stderr,
                       "llm-proxyd: unexpected argument '%s'\n"
@@ -61,13 +71,15 @@ bool parse_options(int argc, char **argv, Options &out)
 void print_usage()
 {
     (void)printf(
-        "Usage: llm-proxyd [-c file] [-t | -T | -V | -h]\n"
+        "Usage: llm-proxyd [-c file] [-t [--connect] | -T | -V | -h]\n"
         "One OpenAI-compatible address in front of a site's model servers.\n"
         "\n"
         "  -c, --config FILE   read settings from FILE (default\n"
         "                      /etc/llm-proxy/llm-proxy.conf if it exists);\n"
         "                      the environment overrides it\n"
         "  -t, --test-config   check the configuration and exit\n"
+        "      --connect       with -t: also log in to the Redis server that\n"
+        "                      counts limits, and run the script there\n"
         "  -T, --dump-config   check it, print the effective settings with\n"
         "                      secrets masked, and exit\n"
         "  -V, --version       print the versions of the program and of its\n"
@@ -80,8 +92,9 @@ void print_usage()
 
 void print_version()
 {
-    (void)printf("llm-proxyd %s\n%s\nlibevent/%s\n", LLMPROXY_VERSION,
-                 UpstreamPool::version().c_str(), event_get_version());
+    (void)printf("llm-proxyd %s\n%s\nlibevent/%s\n%s\n", LLMPROXY_VERSION,
+                 UpstreamPool::version().c_str(), event_get_version(),
+                 redis_version().c_str());
 }
 
 } // namespace llmproxy

@@ -10,6 +10,7 @@ namespace llmproxy
 constexpr int kExitOk = 0;
 constexpr int kExitUsage = 64;        // the command line is off
 constexpr int kExitNoInput = 66;      // the file of -c cannot be read
+constexpr int kExitUnavailable = 69;  // the store of the limits is not there
 constexpr int kExitSoftware = 70;     // a library cannot be used
 constexpr int kExitOs = 71;           // an address cannot be listened on
 constexpr int kExitCannotCreate = 73; // a log file cannot be opened
@@ -19,6 +20,7 @@ constexpr int kExitConfig = 78;       // the configuration is wrong
 struct Options {
     std::string config_path; // empty = the default one, where it exists
     bool test = false;
+    bool connect = false; // as part of the test
     bool dump = false;
     bool version = false;
     bool help = false;

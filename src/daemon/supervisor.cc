@@ -3,6 +3,7 @@
 
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/limit/redis_limiter.h"
 
 #include <cerrno>
 #include <csignal>
@@ -130,6 +131,7 @@ bool Supervisor::start_workers()
 
 void Supervisor::apply(const std::shared_ptr<Config> &config)
 {
+    find_store(*config);
     process_.limits.assign_slots(config->tokens);
     process_.buffered.set_limit(config->max_buffered_bytes);
     process_.reserved.set_limit(config->max_buffered_bytes);
@@ -140,6 +142,20 @@ void Supervisor::apply(const std::shared_ptr<Config> &config)
     config_ = config;
     for (const std::string &warning : config->warnings) {
         log_warning("%s", warning.c_str());
+    }
+}
+
+// A name that cannot be looked up now keeps the addresses that it had.
+void Supervisor::find_store(Config &config)
+{
+    Error err;
+    if (find_redis(config, err)) {
+        return;
+    }
+    log_warning("REDIS_URL: %s", err.message.c_str());
+    if (config_ != nullptr &&
+        config_->redis_url.host == config.redis_url.host) {
+        config.redis_addresses = config_->redis_addresses;
     }
 }
 
@@ -175,6 +191,10 @@ void Supervisor::reload()
                 wanted->dump[i] = config_->dump[i];
             }
         }
+    }
+    if (wanted->limit_store != config_->limit_store) {
+        wanted->limit_store = config_->limit_store;
+        wanted->redis_url = config_->redis_url;
     }
     wanted->listen = config_->listen;
     wanted->workers = config_->workers;

@@ -46,6 +46,7 @@ private:
     int open_listeners();
     void close_listeners();
     bool start_workers();
+    void find_store(Config &config);
     void apply(const std::shared_ptr<Config> &config);
     void reload();
     void reopen_logs();

@@ -114,10 +114,11 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
     : process_(process), loads_(loads), index_(index),
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
       helper_(loop_), access_log_(loop_, process.access_log),
-      pool_(loop_, process.gates), limiter_(process.limits),
+      pool_(loop_, process.gates), memory_limiter_(process.limits),
+      redis_limiter_(make_redis_limiter(*config)),
       catalog_(loop_, helper_, pool_),
       details_(loop_, helper_, pool_, process.clock),
-      context_{loop_,    helper_,           pool_,       limiter_,
+      context_{loop_,    helper_,           pool_,       limiter(),
                catalog_, details_,          access_log_, *read_buffer_,
                process,  std::move(config), {},          false,
                0}
@@ -129,6 +130,22 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
 }
 
 Worker::~Worker() = default;
+
+std::unique_ptr<RedisLimiter> Worker::make_redis_limiter(const Config &config)
+{
+    return config.limit_store == LimitStore::Redis
+               ? RedisLimiter::make(loop_, process_.limits,
+                                    process_.limit_store, config)
+               : nullptr;
+}
+
+Limiter &Worker::limiter()
+{
+    if (redis_limiter_ != nullptr) {
+        return *redis_limiter_;
+    }
+    return memory_limiter_;
+}
 
 void Worker::run()
 {
@@ -214,7 +231,12 @@ void Worker::report_if_drained()
 
 void Worker::set_config(const std::shared_ptr<const Config> &config)
 {
-    loop_.post([this, config] { context_.config = config; });
+    loop_.post([this, config] {
+        context_.config = config;
+        if (redis_limiter_ != nullptr) {
+            redis_limiter_->configure(*config);
+        }
+    });
 }
 
 void Worker::begin_drain(const std::function<void()> &closed)

@@ -2,6 +2,7 @@
 #define LLM_PROXY_DAEMON_WORKER_H
 
 #include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/limit/redis_limiter.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/proxy/connection.h"
 #include "llm_proxy/proxy/model_catalog.h"
@@ -63,6 +64,8 @@ public:
 private:
     class Acceptor;
 
+    std::unique_ptr<RedisLimiter> make_redis_limiter(const Config &config);
+    Limiter &limiter();
     void accepted(Fd fd, std::string peer);
     // Into the error log, at most once a second.
     void complain(const char *what);
@@ -79,7 +82,8 @@ private:
     HelperThread helper_;
     AccessLogBuffer access_log_;
     UpstreamPool pool_;
-    MemoryLimiter limiter_;
+    MemoryLimiter memory_limiter_;
+    std::unique_ptr<RedisLimiter> redis_limiter_; // or none
     ModelCatalog catalog_;
     ModelDetails details_;
     WorkerContext context_;

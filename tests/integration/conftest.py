@@ -12,6 +12,7 @@ sys.path[:0] = [str(TESTS / name) for name in
 # pylint: disable=wrong-import-position
 from backend import Backend  # noqa: E402
 from daemon import Daemon  # noqa: E402
+from store import FakeRedis, Redis  # noqa: E402
 
 
 @pytest.fixture
@@ -22,6 +23,34 @@ def backend():
 
     def make(handler=None, **named):
         made.append(Backend(handler, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def redis():
+    """A factory of redis-servers: redis(setting=value, ...)."""
+    made = []
+
+    def make(**settings):
+        made.append(Redis(**settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def fake_redis():
+    """A factory of servers that lie: fake_redis(answer)."""
+    made = []
+
+    def make(*answer):
+        made.append(FakeRedis(*answer))
         return made[-1]
 
     yield make

@@ -155,7 +155,8 @@ def test_files_of_other_editors(check, lines):
     ("DEFAULT_BACKEND=openai", "must be ollama or vllm"),
     ("LOG_LEVEL=loud", "must be error, warning, notice, info or debug"),
     ("LOG_FORMAT=xml", "must be text or json"),
-    ("RATE_LIMIT_STORE=redis", "not built yet"),
+    ("RATE_LIMIT_STORE=redis", "redis needs REDIS_URL"),
+    ("REDIS_URL=http://127.0.0.1", "must begin with redis://"),
     ("ENDPOINTS=rerank,scores", 'unknown endpoint "scores"; did you mean '
      '"score"?'),
     ("VLLM_BASE_URL=http://a,http://b", "a list of URLs"),

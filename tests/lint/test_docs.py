@@ -43,7 +43,7 @@ def page_options(page):
     """Every option the page lists, short and long."""
     text = read(page)
     short = re.findall(r"^\.It Fl (\w)\b", text, re.M)
-    long = re.findall(r"^\.It Fl.*?\bFl -([a-z-]+)", text, re.M)
+    long = re.findall(r"^\.It (?:Fl \w , )?Fl -([a-z-]+)", text, re.M)
     return {"-" + name for name in short} | {"--" + name for name in long}
 
 

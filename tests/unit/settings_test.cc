@@ -225,7 +225,12 @@ static void every_setting_reaches_its_member(void **)
                   {"OLLAMA_API_KEY", "key-o"},
                   {"VLLM_API_KEY", "key-v"},
                   {"OLLAMA_CA_FILE", ca.path()},
-                  {"RATE_LIMIT_STORE", "memory"},
+                  {"RATE_LIMIT_STORE", "redis"},
+                  {"REDIS_URL", "redis://llm:p%40ss@store:6380/2"},
+                  {"REDIS_TIMEOUT", "20ms"},
+                  {"RATE_LIMIT_ON_ERROR", "deny"},
+                  {"RATE_LIMIT_INSTANCES", "4"},
+                  {"RATE_LIMIT_LEASE", "1"},
                   {"MAX_BODY_BYTES", "1m"},
                   {"MAX_BUFFERED_BYTES", "2m"},
                   {"WORKERS", "3"},
@@ -315,6 +320,14 @@ static void every_setting_reaches_its_member(void **)
     assert_int_equal(c.trusted_proxies[2].prefix, 8);
     assert_int_equal(c.trusted_proxies[2].base[0], 0xfd);
     assert_int_equal(c.extra_endpoints.size(), 2);
+    assert_int_equal(c.limit_store, LimitStore::Redis);
+    assert_string_equal(c.redis_url.host.c_str(), "store");
+    assert_string_equal(c.redis_url.password.c_str(), "p@ss");
+    assert_int_equal(c.redis_url.db, 2);
+    assert_int_equal(c.redis_timeout_ms, 20);
+    assert_int_equal(c.limit_on_error, StoreErrorPolicy::Deny);
+    assert_int_equal(c.limit_instances, 4);
+    assert_true(c.limit_lease);
 }
 
 static void host_and_port_make_one_address(void **)
@@ -433,8 +446,17 @@ static void wrong_values_are_named_with_a_remedy(void **)
          "must be a duration (30s, 5m, 1h; 0 unloads at once) or -1, for "
          "ever, not \"-2\""},
         {"DEFAULT_BACKEND", "Ollama", "must be ollama or vllm, not \"Ollama\""},
-        {"RATE_LIMIT_STORE", "redis", "redis is not built yet; use memory"},
-        {"RATE_LIMIT_STORE", "disk", "must be memory, not \"disk\""},
+        {"RATE_LIMIT_STORE", "redis",
+         "redis needs REDIS_URL, as in REDIS_URL=redis://127.0.0.1:6379/0"},
+        {"RATE_LIMIT_STORE", "disk", "must be memory or redis, not \"disk\""},
+        {"REDIS_URL", "redis://:pw@",
+         "the URL needs a host and, after a "
+         "colon, a port from 1 to 65535 (an IPv6 address in brackets); in a "
+         "password / is written %2F"},
+        {"RATE_LIMIT_ON_ERROR", "closed",
+         "must be local, open or deny, not \"closed\""},
+        {"RATE_LIMIT_INSTANCES", "0",
+         "must be a number from 1 to 10000, not \"0\""},
         {"OLLAMA_BASE_URL", "http://a:1,http://b:1",
          "a list of URLs is not supported yet; give one"},
         {"VLLM_API_KEY", "a b", "must be printable ASCII without blanks"},

@@ -5,6 +5,7 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/config/backends.h"
 #include "llm_proxy/config/ollama_options.h"
+#include "llm_proxy/config/redis_url.h"
 #include "llm_proxy/config/tokens.h"
 #include "llm_proxy/json/value.h"
 
@@ -48,6 +49,11 @@ constexpr std::string_view kExtraEndpoints[] = {
 
 constexpr int64_t kForeverMs = INT64_MAX;
 
+// Where the counters of the limits live, and who decides where that store
+// cannot.
+enum class LimitStore { Memory, Redis };
+enum class StoreErrorPolicy { Local, Open, Deny };
+
 enum class ReasoningField { Reasoning, ReasoningContent, Both };
 
 // Everything the daemon was told, checked and typed. Immutable once
@@ -64,6 +70,16 @@ struct Config {
     bool rate_limit_fields = false;   // the draft's RateLimit, too
     std::string state_file;           // empty = none
     int64_t state_interval_ms = 0;
+
+    LimitStore limit_store = LimitStore::Memory;
+    RedisUrl redis_url; // of LimitStore::Redis
+    // Its addresses, numeric; the daemon looks them up before it publishes.
+    std::vector<std::string> redis_addresses;
+    std::string redis_ca_file; // empty = the system's certificates
+    int64_t redis_timeout_ms = 0;
+    StoreErrorPolicy limit_on_error = StoreErrorPolicy::Local;
+    uint64_t limit_instances = 1; // daemons that share the store
+    bool limit_lease = false;
 
     uint64_t max_body_bytes = 0;
     uint64_t max_buffered_bytes = 0; // over all connections

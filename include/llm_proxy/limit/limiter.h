@@ -13,6 +13,8 @@ namespace llmproxy
 struct LimitStamp {
     int64_t minute_start_ms = 0;
     int64_t day = 0; // days since 1970, UTC
+    // Who counts it: the store, or what stood in for a store that failed.
+    enum class Source { Store, StandIn, Nobody } source = Source::Store;
 };
 
 struct LimitVerdict {
@@ -63,7 +65,8 @@ public:
     // Gives one unit back to the windows it was taken from, if they last.
     virtual void refund(const Principal &principal,
                         const LimitStamp &stamp) = 0;
-    // What admit() would say of the windows now; takes nothing.
+    // What admit() would say of the windows now, or said last where the store
+    // answers later; takes nothing. Nothing is known: nothing.
     virtual std::optional<LimitVerdict> peek(const Principal &principal) = 0;
     // The exchange is gone: a verdict that is still to come is given back.
     virtual void forget(uint64_t exchange_id) = 0;

@@ -7,6 +7,7 @@
 #include "llm_proxy/config/settings.h"
 #include "llm_proxy/limit/memory_limiter.h"
 #include "llm_proxy/limit/receipt_book.h"
+#include "llm_proxy/limit/store_health.h"
 #include "llm_proxy/loop/client_stream.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/loop/helper.h"
@@ -40,6 +41,7 @@ struct ProcessState {
     ReceiptBook receipts;
     // Signs receipts where none is configured: the process' own.
     std::string receipt_secret;
+    StoreHealth limit_store;
     BackendGate gates[kBackends];
     ByteBudget buffered;
     // Room that is set aside for bodies whose length was announced; the same

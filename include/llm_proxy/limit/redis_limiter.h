@@ -1,0 +1,45 @@
+#ifndef LLM_PROXY_LIMIT_REDIS_LIMITER_H
+#define LLM_PROXY_LIMIT_REDIS_LIMITER_H
+
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/config/settings.h"
+#include "llm_proxy/limit/limiter.h"
+#include "llm_proxy/limit/memory_limiter.h"
+#include "llm_proxy/limit/store_health.h"
+#include "llm_proxy/loop/event_loop.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace llmproxy
+{
+
+// A worker's door to a Redis server that daemons share: one connection, one
+// round trip a decision, all of a turn in one write. Where Redis does not
+// decide in time RATE_LIMIT_ON_ERROR does; a unit that it grants too late is
+// given back.
+class RedisLimiter : public Limiter
+{
+public:
+    // All but the configuration outlive the limiter. It begins to connect.
+    static std::unique_ptr<RedisLimiter> make(EventLoop &loop,
+                                              MemoryLimitTable &stand_in,
+                                              StoreHealth &health,
+                                              const Config &config);
+    // A new configuration: connects anew only if the server is another.
+    virtual void configure(const Config &config) = 0;
+};
+
+// Fills config.redis_addresses where a Redis server is used. Asks the
+// resolver, which may take seconds: not for a loop that serves.
+[[nodiscard]] bool find_redis(Config &config, Error &err);
+// Logs in, loads the script and runs it without taking anything; takes three
+// seconds at most. The configuration's addresses are known.
+[[nodiscard]] bool check_redis(const Config &config, Error &err);
+// "hiredis/1.2.0", and whether it speaks TLS.
+std::string redis_version();
+
+} // namespace llmproxy
+
+#endif

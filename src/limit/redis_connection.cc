@@ -1,0 +1,440 @@
+// The connection to Redis: the only file that speaks hiredis. The context's
+// hooks only note what hiredis wants; the loop's watch is set afterwards. The
+// context is never freed while hiredis is at work in it: what must end is
+// noted and ended by settle().
+#include "redis_connection.h"
+
+#include "llm_proxy/base/ids.h"
+#include "llm_proxy/base/strings.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <hiredis/async.h>
+
+#include "redis_script.h"
+#include "redis_tls.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+constexpr int64_t kSetupMs = 1000;
+constexpr int64_t kFirstRetryMs = 100;
+constexpr int64_t kLastRetryMs = 5000;
+constexpr size_t kDigestSize = 40;
+constexpr size_t kMaxWords = 10; // of a command
+
+// The commands of a connection's set-up.
+enum SetupStep : uint64_t { kLogin = 1, kSelect, kName, kLoadScript };
+
+void *as_pointer(uint64_t id)
+{
+    return reinterpret_cast<void *>(static_cast<uintptr_t>(id));
+}
+
+uint64_t as_id(void *pointer)
+{
+    return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer));
+}
+
+RedisReply read_reply(const redisReply &from)
+{
+    RedisReply reply;
+    if (from.type == REDIS_REPLY_ERROR || from.type == REDIS_REPLY_STATUS ||
+        from.type == REDIS_REPLY_STRING) {
+        reply.kind = from.type == REDIS_REPLY_ERROR ? RedisReply::Kind::Error
+                                                    : RedisReply::Kind::Text;
+        reply.text = std::string_view(from.str, static_cast<size_t>(from.len));
+        return reply;
+    }
+    if (from.type != REDIS_REPLY_ARRAY ||
+        from.elements != reply.numbers.size()) {
+        return reply;
+    }
+    for (size_t i = 0; i < from.elements; i++) {
+        if (from.element[i]->type != REDIS_REPLY_INTEGER) {
+            return reply;
+        }
+        reply.numbers[i] = from.element[i]->integer;
+    }
+    reply.kind = RedisReply::Kind::Numbers;
+    return reply;
+}
+
+// From half of the full delay to all of it, so that daemons do not come back
+// all at once.
+int64_t with_jitter(int64_t delay_ms)
+{
+    std::string digits;
+    append_random_hex(digits, 2);
+    const int64_t part = hex_value(digits[0]) * 16 + hex_value(digits[1]);
+    return delay_ms / 2 + delay_ms * part / 510;
+}
+
+} // namespace
+
+bool operator==(const RedisTarget &a, const RedisTarget &b)
+{
+    return a.url == b.url && a.addresses == b.addresses &&
+           a.ca_file == b.ca_file;
+}
+
+// What the context's hooks and callbacks point to.
+struct RedisConnection::Hooks {
+    static RedisConnection &of(const redisAsyncContext *context)
+    {
+        return *static_cast<RedisConnection *>(context->data);
+    }
+    static RedisConnection &of(void *data)
+    {
+        return *static_cast<RedisConnection *>(data);
+    }
+    static void add_read(void *data) { of(data).want_read_ = true; }
+    static void del_read(void *data) { of(data).want_read_ = false; }
+    static void add_write(void *data) { of(data).want_write_ = true; }
+    static void del_write(void *data) { of(data).want_write_ = false; }
+    // The descriptor is closed next.
+    static void cleanup(void *data) { of(data).watch_.reset(); }
+
+    static void connected(const redisAsyncContext *context, int status)
+    {
+        RedisConnection &self = of(context);
+        if (status == REDIS_OK) {
+            self.connected_ = true;
+        } else {
+            ended(context, kUnreachable);
+        }
+    }
+    static void disconnected(const redisAsyncContext *context, int /*status*/)
+    {
+        ended(context, kConnectionLost);
+    }
+    // hiredis frees the context itself.
+    static void ended(const redisAsyncContext *context, const StoreFault &fault)
+    {
+        RedisConnection &self = of(context);
+        self.context_ = nullptr;
+        if (self.fault_ == nullptr) {
+            self.fault_ = &fault;
+            self.fault_text_ =
+                context->errstr == nullptr ? "" : context->errstr;
+        }
+    }
+    static void replied(redisAsyncContext *context, void *reply, void *data)
+    {
+        RedisConnection &self = of(context);
+        // Without a reply the connection ends, which its user hears once.
+        if (reply == nullptr || self.fault_ != nullptr) {
+            return;
+        }
+        const uint64_t id = as_id(data);
+        const RedisReply told = read_reply(*static_cast<redisReply *>(reply));
+        if (id < kFirstId) {
+            self.on_setup_reply(id, told);
+        } else {
+            self.replies_ = true;
+            self.user_.on_store_reply(id, told);
+        }
+    }
+};
+
+std::string RedisConnection::version()
+{
+    std::string text = "hiredis/" + std::to_string(HIREDIS_MAJOR) + "." +
+                       std::to_string(HIREDIS_MINOR) + "." +
+                       std::to_string(HIREDIS_PATCH);
+    return speaks_redis_tls() ? text + " (TLS)" : text;
+}
+
+RedisConnection::RedisConnection(EventLoop &loop, RedisUser &user)
+    : loop_(loop), user_(user), timer_(loop, *this)
+{
+    TurnEndHandler &handler = *this;
+    loop_.add_turn_end(handler);
+}
+
+RedisConnection::~RedisConnection()
+{
+    TurnEndHandler &handler = *this;
+    loop_.remove_turn_end(handler);
+    close();
+}
+
+void RedisConnection::use(RedisTarget target)
+{
+    close();
+    fault_ = nullptr;
+    target_ = std::move(target);
+    attempts_ = 0;
+    connect();
+}
+
+void RedisConnection::connect()
+{
+    state_ = State::Connecting;
+    timer_.arm(kSetupMs);
+    Error err;
+    if (!open_context(err)) {
+        drop(kUnreachable, err.message);
+        return;
+    }
+    send_setup();
+    update_watch();
+}
+
+bool RedisConnection::open_context(Error &err)
+{
+    const RedisUrl &url = target_.url;
+    if (!url.unix_path.empty()) {
+        context_ = redisAsyncConnectUnix(url.unix_path.c_str());
+    } else if (target_.addresses.empty()) {
+        err.message = url.host + " has no address";
+        return false;
+    } else {
+        const size_t turn = attempts_ % target_.addresses.size();
+        context_ = redisAsyncConnect(target_.addresses[turn].c_str(), url.port);
+    }
+    if (context_ == nullptr || context_->err != 0) {
+        err.message = context_ == nullptr ? "out of memory" : context_->errstr;
+        return false;
+    }
+    context_->data = this;
+    context_->ev.data = this;
+    context_->ev.addRead = Hooks::add_read;
+    context_->ev.delRead = Hooks::del_read;
+    context_->ev.addWrite = Hooks::add_write;
+    context_->ev.delWrite = Hooks::del_write;
+    context_->ev.cleanup = Hooks::cleanup;
+    prepare_socket();
+    IoHandler &handler = *this;
+    watch_ = std::make_unique<IoWatch>(loop_, context_->c.fd, handler);
+    redisAsyncSetConnectCallback(context_, Hooks::connected);
+    redisAsyncSetDisconnectCallback(context_, Hooks::disconnected);
+    return !url.tls ||
+           begin_redis_tls(context_->c, url.host, target_.ca_file, err);
+}
+
+void RedisConnection::prepare_socket()
+{
+    const int on = 1;
+    const int fd = context_->c.fd;
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    if (target_.url.unix_path.empty()) {
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    }
+}
+
+void RedisConnection::send_setup()
+{
+    const RedisUrl &url = target_.url;
+    if (!url.password.empty() && url.user.empty()) {
+        send(kLogin, {"AUTH", url.password});
+    } else if (!url.password.empty()) {
+        send(kLogin, {"AUTH", url.user, url.password});
+    }
+    if (url.db != 0) {
+        const std::string db = std::to_string(url.db);
+        send(kSelect, {"SELECT", db});
+    }
+    send(kName, {"CLIENT", "SETNAME", "llm-proxyd"});
+    send(kLoadScript, {"SCRIPT", "LOAD", kLimitScript});
+}
+
+void RedisConnection::on_setup_reply(uint64_t step, const RedisReply &reply)
+{
+    const bool failed = reply.kind == RedisReply::Kind::Error;
+    if (failed && step != kName) {
+        const StoreFault &known = find_fault(reply.text);
+        const bool plain =
+            known.prefix == nullptr || known.reaction == Reaction::Slow;
+        // A server that does not know AUTH repeats the password.
+        if (step == kLogin) {
+            drop(plain && starts_with(reply.text, "ERR") ? kLoginRefused
+                                                         : known,
+                 "");
+        } else if (step == kSelect && known.prefix == nullptr) {
+            drop(kWrongDatabase, reply.text);
+        } else if (step == kLoadScript && plain &&
+                   !starts_with(reply.text, "NOAUTH")) {
+            drop(kScriptRefused, reply.text);
+        } else {
+            drop(known, reply.text);
+        }
+        return;
+    }
+    if (step != kLoadScript) {
+        return;
+    }
+    if (reply.kind != RedisReply::Kind::Text ||
+        reply.text.size() != kDigestSize) {
+        drop(kBadReply, "");
+        return;
+    }
+    script_digest_ = reply.text;
+    state_ = State::Ready;
+    timer_.cancel();
+    replies_ = true;
+    user_.on_store_ready();
+}
+
+void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
+{
+    std::string numbers[5];
+    append_u64(numbers[0], script_limit(script.rpm));
+    append_u64(numbers[1], script_limit(script.rpd));
+    append_u64(numbers[2], script.units);
+    append_u64(numbers[3], static_cast<uint64_t>(script.stamp.minute_start_ms));
+    append_u64(numbers[4], static_cast<uint64_t>(script.stamp.day));
+    send(id, {body ? "EVAL" : "EVALSHA",
+              body ? std::string_view(kLimitScript) : script_digest_, "1",
+              script.key, script.op, numbers[0], numbers[1], numbers[2],
+              numbers[3], numbers[4]});
+}
+
+void RedisConnection::ping(uint64_t id)
+{
+    send(id, {"PING"});
+}
+
+void RedisConnection::send(uint64_t id,
+                           std::initializer_list<std::string_view> words)
+{
+    const char *starts[kMaxWords];
+    size_t sizes[kMaxWords];
+    size_t count = 0;
+    for (const std::string_view word : words) {
+        starts[count] = word.data();
+        sizes[count] = word.size();
+        count++;
+    }
+    // Fails only while the context ends, and then no reply is expected.
+    (void)redisAsyncCommandArgv(context_, Hooks::replied, as_pointer(id),
+                                static_cast<int>(count), starts, sizes);
+}
+
+void RedisConnection::on_io(bool readable, bool writable)
+{
+    inside_++;
+    if (readable && context_ != nullptr) {
+        redisAsyncHandleRead(context_);
+    }
+    if (writable && context_ != nullptr) {
+        redisAsyncHandleWrite(context_);
+    }
+    inside_--;
+    settle();
+}
+
+void RedisConnection::read_now()
+{
+    if (context_ != nullptr && connected_) {
+        on_io(true, false);
+    }
+}
+
+void RedisConnection::flush()
+{
+    // Before the connection stands a write would only ask for its error.
+    if (inside_ == 0 && context_ != nullptr && connected_ && want_write_ &&
+        !watch_->wants_write()) {
+        inside_++;
+        redisAsyncHandleWrite(context_);
+        inside_--;
+    }
+}
+
+bool RedisConnection::on_turn_end()
+{
+    flush();
+    const bool told = settle();
+    update_watch();
+    return told;
+}
+
+// After hiredis was at work: ends what must end and tells the user. True if
+// the user was told.
+bool RedisConnection::settle()
+{
+    if (inside_ > 0) {
+        return false;
+    }
+    const bool lost = fault_ != nullptr;
+    if (lost) {
+        const StoreFault &fault = *std::exchange(fault_, nullptr);
+        const std::string text = std::move(fault_text_);
+        close();
+        wait_and_retry(fault);
+        user_.on_store_lost(fault, text);
+    }
+    const bool replies = std::exchange(replies_, false);
+    if (replies) {
+        user_.on_store_replies_done();
+    }
+    return lost || replies;
+}
+
+void RedisConnection::update_watch()
+{
+    if (watch_ != nullptr) {
+        watch_->want(want_read_, want_write_);
+    }
+}
+
+void RedisConnection::drop(const StoreFault &fault, std::string_view text)
+{
+    if (fault_ == nullptr) {
+        fault_ = &fault;
+        fault_text_ = text;
+    }
+    settle();
+}
+
+void RedisConnection::close()
+{
+    state_ = State::Idle;
+    timer_.cancel();
+    connected_ = false;
+    if (context_ != nullptr) {
+        redisAsyncContext *context = std::exchange(context_, nullptr);
+        // Its callbacks run now and must find nothing to do.
+        const StoreFault *before = std::exchange(fault_, &kConnectionLost);
+        inside_++;
+        redisAsyncFree(context);
+        inside_--;
+        fault_ = before;
+    }
+    watch_.reset();
+    want_read_ = false;
+    want_write_ = false;
+}
+
+void RedisConnection::wait_and_retry(const StoreFault &fault)
+{
+    const int64_t delay =
+        fault.reaction == Reaction::Slow
+            ? 2 * kLastRetryMs // the half of it, at least, passes
+            : std::min(kLastRetryMs, kFirstRetryMs << std::min(attempts_, 6U));
+    attempts_++;
+    state_ = State::Waiting;
+    timer_.arm(with_jitter(delay));
+}
+
+void RedisConnection::on_timer(Timer &)
+{
+    if (state_ == State::Waiting) {
+        connect();
+    } else {
+        drop(kUnreachable, "no answer within a second");
+    }
+}
+
+} // namespace llmproxy
