@@ -23,7 +23,7 @@ packages() {
         echo clang clang-format clang-tidy libclang-rt-dev mandoc \
             shellcheck nginx-light redis-server ;;
     apt:bench)
-        echo wrk haproxy nginx-light ;;
+        echo wrk haproxy nginx-light redis-server ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
             libevent-devel libcurl-devel jansson-devel hiredis-devel \
@@ -33,7 +33,7 @@ packages() {
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
             mandoc ShellCheck nginx redis ;;
     dnf:bench)
-        echo wrk haproxy nginx ;;
+        echo wrk haproxy nginx redis ;;
     apk:run)
         echo build-base meson ninja pkgconf ccache libevent-dev curl-dev \
             jansson-dev hiredis-dev openssl-dev cmocka-dev llhttp-dev \
@@ -42,7 +42,7 @@ packages() {
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
             redis ;;
     apk:bench)
-        echo wrk haproxy nginx ;;
+        echo wrk haproxy nginx redis ;;
     *) usage ;;
     esac
 }

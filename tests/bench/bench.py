@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOLS = ("bench_backend", "bench_load", "bench_embedding")
+TOOLS = ("bench_backend", "bench_load", "bench_embedding", "bench_limiter")
 TOKEN = "bench-key-123"
 PIECES = 200
 PACED_PIECES = 100
@@ -219,10 +219,21 @@ TURNS = [
 ]
 EMBEDDINGS = Row("embeddings", "256 embeddings of 1024 to base64, ratio to "
                  "jansson reading them", {}, budget=2.0)
+# What limits cost: beside the daemon with its memory the same one on Redis.
+SHARED = "llm-proxyd on Redis"
+DECISION = Row("decision", "a decision on a token's limits, in memory", {})
+REDIS = Row("redis", "the same by Redis, over memory: CPU; p50 and p99 of one "
+            "client",
+            {DAEMON: ROWS[0].asked[DAEMON], SHARED: ROWS[0].asked[DAEMON]})
+DECISION_BUDGET_US = 1
+REDIS_BUDGET_US = 15
+# So many clients ask 5,000 times a second or more.
+REDIS_CLIENTS = 4
 TURN_BUDGET_US = 5000
 LATENCY_BUDGET_US = (100, 500)      # p50, p99
 MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
-ALL_ROWS = ROWS + [LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS]
+ALL_ROWS = ROWS + [LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS,
+                                                           DECISION, REDIS]
 
 
 # The parties
@@ -289,6 +300,14 @@ ACCESS_LOG={dir}/access.log
 """
 
 
+SHARED_CONF = DAEMON_CONF + """
+RATE_LIMIT_STORE=redis
+REDIS_URL=redis://127.0.0.1:{redis}/0
+REDIS_TIMEOUT=1s
+RATE_LIMIT_ON_ERROR=deny
+"""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -329,6 +348,7 @@ class Bench:
     folder: pathlib.Path
     cores: list
     backend_port: int = 0
+    redis_port: int = 0
     spare_seconds: float = SPARE_SECONDS
 
     def tool(self, name):
@@ -347,6 +367,19 @@ class Bench:
             stop(child)
 
     @contextlib.contextmanager
+    def redis(self):
+        """Beside the backend, on the other core."""
+        self.redis_port = free_port()
+        child = spawn(["redis-server", "--port", self.redis_port, "--bind",
+                       "127.0.0.1", "--save", "", "--dir", self.folder],
+                      self.cores[1], stdout=subprocess.DEVNULL)
+        try:
+            wait_for(self.redis_port, child, pathlib.Path("/dev/null"))
+            yield
+        finally:
+            stop(child)
+
+    @contextlib.contextmanager
     def party(self, name):
         """Starts a proxy of its own; ends it afterwards."""
         if name == DIRECT:
@@ -358,13 +391,14 @@ class Bench:
                                  "-e", self.folder / "nginx.err", "-c"]),
             HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
             DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
+            SHARED: (SHARED_CONF, [self.daemon, "-c"]),
             METERED: (DAEMON_CONF,
                       [self.daemon.with_name(METERED), "-c"]),
         }[name]
         config = self.folder / f"{name}.conf"
         config.write_text(template.lstrip().format(
             port=port, backend=self.backend_port, dir=self.folder,
-            token=TOKEN, files=self.streams * 2 + 256))
+            token=TOKEN, redis=self.redis_port, files=self.streams * 2 + 256))
         config.chmod(0o600)
         errors = self.folder / f"{name}.stderr"
         with open(errors, "wb") as stderr:
@@ -461,14 +495,18 @@ def interleave(bench, row, connections, window_ms):
     return counted
 
 
-def demand_quiet(counted, nginx, most=MAX_SPREAD):
-    """`nginx` are its values, one a round."""
+def demand_core(counted):
     waits = [sample["wait_ns"] / sample["cpu_ns"]
              for samples in counted.values() for sample in samples]
     wait = statistics.median(waits)
     if wait > MAX_WAIT:
         raise Disturbed("for each second on its core a proxy waited "
                         f"{wait:.1f} s for another program")
+
+
+def demand_quiet(counted, nginx, most=MAX_SPREAD):
+    """`nginx` are its values, one a round."""
+    demand_core(counted)
     spread = (max(nginx) - min(nginx)) / statistics.median(nginx)
     if spread > most:
         raise Disturbed(f"nginx's rounds differ by {spread:.0%}")
@@ -561,7 +599,37 @@ def measure_embeddings(bench, row):
         "translate": took["translate_ns"] / 1000}}}
 
 
-METHODS = {"latency": measure_latency, "memory": measure_memory,
+def measure_decision(bench, row):
+    child = spawn([bench.tool("bench_limiter")], bench.cores[0],
+                  stdout=subprocess.PIPE, text=True)
+    out, _ = child.communicate(timeout=60)
+    if child.returncode != 0:
+        raise Failed("bench_limiter failed")
+    return {"unit": "us", "budget": DECISION_BUDGET_US, "parties": {
+        DAEMON: {"decision": json.loads(out)["admit_ns"] / 1000}}}
+
+
+def over_memory(counted, value):
+    return summary([value(shared) - value(memory) for shared, memory in
+                    zip(counted[SHARED], counted[DAEMON])])
+
+
+def measure_redis(bench, row):
+    window_ms = int(bench.seconds * 1000)
+    with bench.redis():
+        busy = interleave(bench, row, REDIS_CLIENTS, window_ms)
+        alone = interleave(bench, row, 1, window_ms // 2)
+    demand_core(busy)
+    return {"unit": "us", "budget": REDIS_BUDGET_US, "parties": {DAEMON: {
+        "cpu": over_memory(busy, lambda s: s["cpu_ns"] / s["answers"] / 1000),
+        "rate": statistics.median(s["answers"] / (s["window_ns"] / 1e9)
+                                  for s in busy[SHARED]),
+        **{key: over_memory(alone, lambda s, key=key: s[key + "_ns"] / 1000)
+           for key in ("p50", "p99")}}}}
+
+
+METHODS = {"decision": measure_decision, "redis": measure_redis,
+           "latency": measure_latency, "memory": measure_memory,
            "ollama-memory": measure_memory, "embeddings": measure_embeddings,
            **{row.name: measure_turns for row in TURNS}}
 
@@ -627,6 +695,19 @@ def cells(row):
             return f"{party['translate'] / 1000:.1f} ms"
         ratio = shown(DAEMON, lambda party: "{:.2f}".format(
             party["translate"] / party["parse"]))
+    elif row["name"] == "decision":
+        def text(party):
+            return f"{party['decision']:.2f}"
+        limits = ["", f"<= {row['budget']}"]
+        ratio = ""
+    elif row["name"] == "redis":
+        def text(party):
+            return (f"{party['cpu']['median']:+.1f} at "
+                    f"{party['rate']:.0f}/s; p50 "
+                    f"{party['p50']['median']:+.0f}, "
+                    f"p99 {party['p99']['median']:+.0f}")
+        limits = ["", f"CPU <= {row['budget']}"]
+        ratio = ""
     elif METHODS.get(row["name"]) is measure_memory:
         def text(party):
             return f"{party['start']} KiB, {party['per_stream']:.1f} KiB"
