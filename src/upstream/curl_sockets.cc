@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "curl_options.h"
+
 namespace llmproxy
 {
 
@@ -55,18 +57,18 @@ CurlSockets::CurlSockets(EventLoop &loop, CurlSocketHandler &handler)
 
 CurlSockets::~CurlSockets() = default;
 
-void CurlSockets::install_multi(CURLM *multi)
+bool CurlSockets::install_multi(CURLM *multi)
 {
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, socket_cb);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+    return set_option(multi, CURLMOPT_SOCKETFUNCTION, socket_cb) &&
+           set_option(multi, CURLMOPT_SOCKETDATA, this);
 }
 
-void CurlSockets::install_easy(CURL *easy)
+bool CurlSockets::install_easy(CURL *easy)
 {
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_cb);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, this);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_cb);
-    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, this);
+    return set_option(easy, CURLOPT_OPENSOCKETFUNCTION, open_cb) &&
+           set_option(easy, CURLOPT_OPENSOCKETDATA, this) &&
+           set_option(easy, CURLOPT_CLOSESOCKETFUNCTION, close_cb) &&
+           set_option(easy, CURLOPT_CLOSESOCKETDATA, this);
 }
 
 int CurlSockets::socket_cb(CURL *, curl_socket_t fd, int what, void *arg,

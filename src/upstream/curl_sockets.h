@@ -35,8 +35,9 @@ public:
 
     ~CurlSockets();
 
-    void install_multi(CURLM *multi);
-    void install_easy(CURL *easy);
+    // False if libcurl refuses; the log says what.
+    [[nodiscard]] bool install_multi(CURLM *multi);
+    [[nodiscard]] bool install_easy(CURL *easy);
 
 private:
     struct Watch;

@@ -85,35 +85,32 @@ Transfer::Transfer(EventLoop &loop, CurlSockets &sockets, ParsedUrls &urls,
 
 void Transfer::set_constant_options(CurlSockets &sockets)
 {
-    CURL *easy = easy_.get();
-    sockets.install_easy(easy);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, this);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                     static_cast<long>(CURL_HTTP_VERSION_1_1));
-    curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_TRANSFER_DECODING, 1L);
-    curl_easy_setopt(easy, CURLOPT_SSLVERSION,
-                     static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kReceiveBuffer);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBuffer);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 60L);
+    usable_ = sockets.install_easy(easy_.get());
+    set(CURLOPT_PRIVATE, this);
+    set(CURLOPT_NOSIGNAL, 1L);
+    set(CURLOPT_PROTOCOLS_STR, "http,https");
+    set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
+    set(CURLOPT_PROXY, "");
+    set(CURLOPT_FOLLOWLOCATION, 0L);
+    set(CURLOPT_HTTP_TRANSFER_DECODING, 1L);
+    set(CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    set(CURLOPT_BUFFERSIZE, kReceiveBuffer);
+    set(CURLOPT_UPLOAD_BUFFERSIZE, kUploadBuffer);
+    set(CURLOPT_TCP_KEEPALIVE, 1L);
+    set(CURLOPT_DNS_CACHE_TIMEOUT, 60L);
     // Without it an expiring or removed transfer waits for getaddrinfo.
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error_text_);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, write_cb);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, header_cb);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, this);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_cb);
-    curl_easy_setopt(easy, CURLOPT_READDATA, this);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, seek_cb);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, this);
-    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, prereq_cb);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, this);
+    set(CURLOPT_QUICK_EXIT, 1L);
+    set(CURLOPT_ERRORBUFFER, error_text_);
+    set(CURLOPT_WRITEFUNCTION, write_cb);
+    set(CURLOPT_WRITEDATA, this);
+    set(CURLOPT_HEADERFUNCTION, header_cb);
+    set(CURLOPT_HEADERDATA, this);
+    set(CURLOPT_READFUNCTION, read_cb);
+    set(CURLOPT_READDATA, this);
+    set(CURLOPT_SEEKFUNCTION, seek_cb);
+    set(CURLOPT_SEEKDATA, this);
+    set(CURLOPT_PREREQFUNCTION, prereq_cb);
+    set(CURLOPT_PREREQDATA, this);
 }
 
 void Transfer::begin(uint64_t id, const BackendConfig &backend,
@@ -133,27 +130,28 @@ void Transfer::begin(uint64_t id, const BackendConfig &backend,
     timer_.arm(options_.queue_timeout_ms);
 }
 
-void Transfer::start()
+bool Transfer::start()
 {
-    CURL *easy = easy_.get();
     times_.started_ms = loop_.now_ms();
     timer_.arm(options_.first_byte_timeout_ms);
     url_.assign(backend_->url.text);
     url_.append(request_.path);
-    curl_easy_setopt(easy, CURLOPT_CURLU, urls_.find(url_));
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                     static_cast<long>(options_.connect_timeout_ms));
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN,
-                     backend_->kind == BackendKind::Vllm ? kVllmMaxAge
-                                                         : kOllamaMaxAge);
+    CURLU *url = urls_.find(url_);
+    usable_ = usable_ && url != nullptr;
+    set(CURLOPT_CURLU, url);
+    set(CURLOPT_CONNECTTIMEOUT_MS,
+        static_cast<long>(options_.connect_timeout_ms));
+    set(CURLOPT_MAXAGE_CONN,
+        backend_->kind == BackendKind::Vllm ? kVllmMaxAge : kOllamaMaxAge);
     if (backend_->url.tls && !backend_->ca_file.empty()) {
         // Debian's libcurl would look into the system's directory as well.
-        curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
-        curl_easy_setopt(easy, CURLOPT_CAINFO, backend_->ca_file.c_str());
+        set(CURLOPT_CAPATH, nullptr);
+        set(CURLOPT_CAINFO, backend_->ca_file.c_str());
         reusable_ = false; // the defaults cannot be asked for again
     }
     set_headers();
     set_body();
+    return usable_;
 }
 
 void Transfer::set_headers()
@@ -172,25 +170,24 @@ void Transfer::set_headers()
     for (size_t i = 0; i + 1 < headers_.size(); i++) {
         headers_[i].next = &headers_[i + 1];
     }
-    curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, headers_.data());
+    set(CURLOPT_HTTPHEADER, headers_.data());
 }
 
 void Transfer::set_body()
 {
-    CURL *easy = easy_.get();
     body_piece_ = 0;
     body_offset_ = 0;
     if (!request_.post) {
-        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        set(CURLOPT_HTTPGET, 1L);
         return;
     }
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    set(CURLOPT_POST, 1L);
     // One piece goes out with the head in one write; of several, read_cb
     // hands curl one after the other.
     const bool whole = request_.body.size() <= 1;
     const char *bytes = request_.body.empty() ? "" : request_.body[0].data();
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, whole ? bytes : nullptr);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, body_size_);
+    set(CURLOPT_POSTFIELDS, whole ? bytes : nullptr);
+    set(CURLOPT_POSTFIELDSIZE_LARGE, body_size_);
 }
 
 size_t Transfer::read_cb(char *out, size_t, size_t room, void *arg) noexcept
@@ -361,11 +358,11 @@ bool Transfer::finish(CURLcode result, TransferEnd &end)
     curl_easy_getinfo(easy_.get(), CURLINFO_NUM_CONNECTS, &connects);
     const bool died = result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR;
     if (died && connects == 0 && !any_byte_ && attempts_ == 1) {
-        curl_easy_setopt(easy_.get(), CURLOPT_FRESH_CONNECT, 1L);
+        set(CURLOPT_FRESH_CONNECT, 1L);
         reusable_ = false;
         body_piece_ = 0;
         body_offset_ = 0;
-        return false;
+        return !usable_;
     }
     end.reached = reached();
     if (result == CURLE_OK && !head_done_) {

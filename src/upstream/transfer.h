@@ -11,6 +11,7 @@
 
 #include <curl/curl.h>
 
+#include "curl_options.h"
 #include "curl_sockets.h"
 #include "parsed_urls.h"
 
@@ -48,8 +49,9 @@ public:
     void begin(uint64_t id, const BackendConfig &backend,
                UpstreamRequest request, const TransferOptions &options,
                TransferSink &sink);
-    // Leaves the queue: sets the request's options.
-    void start();
+    // Leaves the queue: sets the request's options. False: libcurl has
+    // refused one, now or when the handle was made; the transfer must not go.
+    [[nodiscard]] bool start();
     // Judges curl's result. False: the request is to be sent once more, on a
     // fresh connection (add the handle again).
     bool finish(CURLcode result, TransferEnd &end);
@@ -70,7 +72,7 @@ public:
     TransferSink *sink() const { return sink_; }
     BackendKind backend() const { return kind_; }
     // The handle's constant options still hold.
-    bool reusable() const { return reusable_; }
+    bool reusable() const { return reusable_ && usable_; }
     bool gated() const { return options_.gated; }
     bool running() const { return times_.started_ms != -1; }
     bool paused() const { return paused_; }
@@ -92,6 +94,11 @@ private:
 
     void on_timer(Timer &timer) override;
     void set_constant_options(CurlSockets &sockets);
+    template <typename Value>
+    void set(CURLoption option, Value value)
+    {
+        usable_ = set_option(easy_.get(), option, value) && usable_;
+    }
     void set_headers();
     void set_body();
     bool take_header(std::string_view line);
@@ -127,6 +134,7 @@ private:
     bool any_byte_ = false;
     bool paused_ = false;
     bool reusable_ = true;
+    bool usable_ = true; // libcurl took every option
     char error_text_[CURL_ERROR_SIZE] = "";
 };
 

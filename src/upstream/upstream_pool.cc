@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "curl_options.h"
 #include "transfer.h"
 
 namespace llmproxy
@@ -58,6 +59,8 @@ private:
     void on_gate_open(uint64_t id) override;
     EventLoop &gate_loop() override { return loop_; }
 
+    void open_multi();
+    void begin_anew();
     void act(curl_socket_t fd, int mask);
     void after_action();
     void collect_ended(std::vector<Ended> &ended);
@@ -72,7 +75,7 @@ private:
     BackendGate *gates_;
     CurlSockets sockets_;
     ParsedUrls urls_;
-    CURLM *multi_;
+    CURLM *multi_ = nullptr;
     Timer timer_;
     std::unordered_map<uint64_t, std::unique_ptr<Transfer>> transfers_;
     std::vector<std::unique_ptr<Transfer>> idle_;
@@ -85,19 +88,43 @@ private:
 };
 
 UpstreamPool::Impl::Impl(EventLoop &loop, BackendGate *gates)
-    : loop_(loop), gates_(gates), sockets_(loop, *this),
-      multi_(curl_multi_init()), timer_(loop, *this)
+    : loop_(loop), gates_(gates), sockets_(loop, *this), timer_(loop, *this)
 {
-    if (multi_ == nullptr) {
-        fatal("curl_multi_init: out of memory");
-    }
-    sockets_.install_multi(multi_);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, timer_cb);
-    curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-    curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections);
-    curl_multi_setopt(multi_, CURLMOPT_PIPELINING,
-                      static_cast<long>(CURLPIPE_NOTHING));
+    open_multi();
     loop_.add_turn_end(*this);
+}
+
+void UpstreamPool::Impl::open_multi()
+{
+    multi_ = curl_multi_init();
+    if (multi_ == nullptr || !sockets_.install_multi(multi_) ||
+        !set_option(multi_, CURLMOPT_TIMERFUNCTION, timer_cb) ||
+        !set_option(multi_, CURLMOPT_TIMERDATA, this) ||
+        !set_option(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections) ||
+        !set_option(multi_, CURLMOPT_PIPELINING,
+                    static_cast<long>(CURLPIPE_NOTHING))) {
+        fatal("upstream: libcurl gives no multi handle");
+    }
+}
+
+// libcurl says that it has lost its way: nothing on the handle is sure.
+void UpstreamPool::Impl::begin_anew()
+{
+    std::vector<uint64_t> running;
+    for (const auto &entry : transfers_) {
+        if (entry.second->running()) {
+            running.push_back(entry.first);
+            curl_multi_remove_handle(multi_, entry.second->easy());
+        }
+    }
+    curl_multi_cleanup(multi_);
+    open_multi();
+    timer_.cancel();
+    due_ = false;
+    touched_.clear();
+    for (const uint64_t id : running) {
+        fail(id);
+    }
 }
 
 UpstreamPool::Impl::~Impl()
@@ -147,8 +174,12 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
 
 void UpstreamPool::Impl::add(Transfer &transfer)
 {
-    transfer.start();
-    add_to_curl(transfer);
+    if (transfer.start()) {
+        add_to_curl(transfer);
+    } else {
+        failed_.push_back(
+            {transfer.id(), transfer.fail(TransferFault::Internal)});
+    }
 }
 
 void UpstreamPool::Impl::add_to_curl(Transfer &transfer)
@@ -291,6 +322,8 @@ void UpstreamPool::Impl::act(curl_socket_t fd, int mask)
     if (code != CURLM_OK) {
         log_error("upstream: curl_multi_socket_action: %s",
                   curl_multi_strerror(code));
+        begin_anew();
+        return;
     }
     after_action();
 }
@@ -423,16 +456,6 @@ UpstreamPool::submit(const BackendConfig &backend, UpstreamRequest request,
     const uint64_t id =
         impl_->submit(backend, std::move(request), options, sink);
     return std::unique_ptr<UpstreamTransfer>(new UpstreamTransfer(*this, id));
-}
-
-bool UpstreamPool::global_init()
-{
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-}
-
-std::string UpstreamPool::version()
-{
-    return curl_version();
 }
 
 UpstreamTransfer::~UpstreamTransfer()
