@@ -7,6 +7,7 @@
 #include "llm_proxy/json/value.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -216,6 +217,45 @@ inline bool read_endpoints(const Setting & /*s*/, const std::string &value,
                                               std::end(kExtraEndpoints));
     return read_names(value, known, "endpoint", draft.config.extra_endpoints,
                       err);
+}
+
+// "scheme://host[:port]" in the form that browsers send.
+inline bool parse_origin(std::string_view text, std::string &out)
+{
+    const size_t mark = text.find("://");
+    if (mark == 0 || mark == std::string_view::npos ||
+        text.substr(0, mark).find_first_not_of(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+            "0123456789+.-") != std::string_view::npos ||
+        !valid_host_port(text.substr(mark + 3))) {
+        return false;
+    }
+    out = to_lower(text);
+    for (const char *usual : {"http:80", "https:443"}) {
+        const std::string_view scheme(usual, strcspn(usual, ":"));
+        const std::string_view port = usual + scheme.size();
+        if (out.substr(0, mark) == scheme && ends_with(out, port)) {
+            out.resize(out.size() - port.size());
+        }
+    }
+    return true;
+}
+
+inline bool read_cors_origins(const Setting & /*s*/, const std::string &value,
+                              Draft &draft, Error &err)
+{
+    std::vector<std::string> origins;
+    for (const std::string_view item : split_list(value, ',')) {
+        std::string origin(item);
+        if (item != "*" && !parse_origin(item, origin)) {
+            return must_be("a list of origins, scheme://host[:port] and "
+                           "nothing behind it, or *",
+                           item, err);
+        }
+        origins.push_back(origin);
+    }
+    draft.config.cors_origins = origins;
+    return true;
 }
 
 inline std::vector<std::string_view> ollama_option_names()

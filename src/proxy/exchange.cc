@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cors.h"
 #include "exchange_errors.h"
 
 namespace llmproxy
@@ -79,7 +80,16 @@ void Exchange::choose_request_id()
         request_id_ = "req_";
         append_random_hex(request_id_, 24);
     }
+    begin_fields();
+}
+
+void Exchange::begin_fields()
+{
+    fields_.clear();
     fields_.add("X-Request-Id", request_id_);
+    if (head_ != nullptr) {
+        append_cors_fields(*config_, *head_, fields_);
+    }
 }
 
 void Exchange::on_head(const RequestHead &head)

@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "cors.h"
 #include "exchange_errors.h"
 
 namespace llmproxy
@@ -97,8 +98,10 @@ void Exchange::answer_listed_model()
 
 void Exchange::answer_options()
 {
-    fields_.add("Allow", endpoint_ == nullptr ? "GET, HEAD, POST, OPTIONS"
-                                              : allowed_methods(*endpoint_));
+    const char *methods = endpoint_ == nullptr ? "GET, HEAD, POST, OPTIONS"
+                                               : allowed_methods(*endpoint_);
+    fields_.add("Allow", methods);
+    append_preflight_fields(*config_, *head_, methods, fields_);
     answer(204, "", "", Cause::Done);
 }
 
@@ -123,8 +126,7 @@ void Exchange::refuse(const ApiError &error, Cause cause)
         // Nothing reached the backend: the unit is there again, and the
         // headers must say so.
         ticket_.refund();
-        fields_.clear();
-        fields_.add("X-Request-Id", request_id_);
+        begin_fields();
         limits_shown_ = false;
     }
     // Every answer to a token at a charged endpoint says where it stands.

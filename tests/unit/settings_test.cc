@@ -263,8 +263,14 @@ static void every_setting_reaches_its_member(void **)
                   {"OLLAMA_KEEP_ALIVE", "-1"},
                   {"OLLAMA_KEEP_ALIVE_MAX", "2h"},
                   {"TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1,fd00::/8"},
+                  {"CORS_ORIGINS", "https://a.example,HTTPS://B.example:443,"
+                                   "http://[::1]:3000,http://c:443,*"},
                   {"ENDPOINTS", "score,responses"}});
     expect_ok(loaded);
+    assert_true(
+        loaded.config.cors_origins ==
+        std::vector<std::string>({"https://a.example", "https://b.example",
+                                  "http://[::1]:3000", "http://c:443", "*"}));
     const Config &c = loaded.config;
     assert_int_equal(c.listen.size(), 3);
     assert_false(c.ollama_relax_think);
@@ -486,6 +492,18 @@ static void wrong_values_are_named_with_a_remedy(void **)
          "a unix socket needs an absolute path of at most 107 bytes: "
          "unix:/run/llm-proxy/http.sock"},
         {"LISTEN", "h:80,h:80", "\"h:80\" is there twice"},
+        {"CORS_ORIGINS", "https://a.example/",
+         "must be a list of origins, scheme://host[:port] and nothing behind "
+         "it, or *, not \"https://a.example/\""},
+        {"CORS_ORIGINS", "a.example",
+         "must be a list of origins, scheme://host[:port] and nothing behind "
+         "it, or *, not \"a.example\""},
+        {"CORS_ORIGINS", "https://*.example",
+         "must be a list of origins, scheme://host[:port] and nothing behind "
+         "it, or *, not \"https://*.example\""},
+        {"CORS_ORIGINS", "null",
+         "must be a list of origins, scheme://host[:port] and nothing behind "
+         "it, or *, not \"null\""},
         {"TRUSTED_PROXIES", "10.0.0.0/33",
          "\"10.0.0.0/33\" needs a prefix length from 0 to 32 after the "
          "slash"},

@@ -104,6 +104,8 @@ struct Config {
     std::string log_file;   // empty = stderr
     std::string access_log; // empty = off; "-" or "stderr" = stderr; a path
 
+    // "scheme://host[:port]" as browsers write it, or "*"; none = no CORS.
+    std::vector<std::string> cors_origins;
     std::vector<std::string> extra_endpoints; // names of kExtraEndpoints
     ReasoningField reasoning_field = ReasoningField::Reasoning;
     bool ollama_truncate = false;

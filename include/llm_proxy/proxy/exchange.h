@@ -94,6 +94,7 @@ private:
     void answer_listed_model();
     void refuse(const ApiError &error, Cause cause);
     void choose_request_id();
+    void begin_fields();
     void reserve_body(size_t bytes);
     void drop_body();
     void finish(Cause cause);
