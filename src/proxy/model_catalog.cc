@@ -32,6 +32,9 @@ public:
     Fetch &operator=(const Fetch &) = delete;
 
     bool running() const { return config_ != nullptr; }
+    // How many were begun, and how many of them have ended.
+    uint64_t begun() const { return begun_; }
+    uint64_t ended() const { return running() ? begun_ - 1 : begun_; }
     bool fresh(const BackendConfig &backend) const
     {
         return !running() && checked_ms_ != -1 && url_ == backend.url.text &&
@@ -44,6 +47,7 @@ public:
     void start(const std::shared_ptr<const Config> &config, BackendKind kind)
     {
         config_ = config;
+        begun_++;
         backend_ = &config->backends[static_cast<size_t>(kind)];
         url_ = backend_->url.text;
         status_ = 0;
@@ -137,6 +141,7 @@ private:
     std::string body_;
     std::string url_; // where the list is from
     int64_t checked_ms_ = -1;
+    uint64_t begun_ = 0;
     int status_ = 0;
     bool known_ = false;
 };
@@ -159,13 +164,25 @@ void ModelCatalog::get(uint64_t exchange_id,
                        const std::shared_ptr<const Config> &config,
                        CatalogClient &client)
 {
+    Waiting &waiting = waiting_[exchange_id];
+    waiting.client = &client;
     for (size_t i = 0; i < kBackends; i++) {
         if (!fetches_[i]->running() &&
             !fetches_[i]->fresh(config->backends[i])) {
             fetches_[i]->start(config, static_cast<BackendKind>(i));
         }
+        waiting.needs[i] = fetches_[i]->begun();
     }
-    waiting_[exchange_id] = &client;
+}
+
+bool ModelCatalog::has_all(const Waiting &waiting) const
+{
+    for (size_t i = 0; i < kBackends; i++) {
+        if (fetches_[i]->ended() < waiting.needs[i]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void ModelCatalog::forget(uint64_t exchange_id)
@@ -185,22 +202,19 @@ const std::vector<ModelEntry> &ModelCatalog::entries(BackendKind kind) const
 
 bool ModelCatalog::on_turn_end()
 {
-    if (waiting_.empty()) {
-        return false;
-    }
-    for (const std::unique_ptr<Fetch> &fetch : fetches_) {
-        if (fetch->running()) {
-            return false;
+    std::vector<CatalogClient *> ready;
+    for (auto at = waiting_.begin(); at != waiting_.end();) {
+        if (has_all(at->second)) {
+            ready.push_back(at->second.client);
+            at = waiting_.erase(at);
+        } else {
+            ++at;
         }
     }
-    std::map<uint64_t, CatalogClient *> ready;
-    ready.swap(waiting_);
-    while (!ready.empty()) {
-        CatalogClient *client = ready.begin()->second;
-        ready.erase(ready.begin());
+    for (CatalogClient *client : ready) {
         client->on_catalog();
     }
-    return true;
+    return !ready.empty();
 }
 
 } // namespace llmproxy

@@ -1,10 +1,13 @@
 """GET /v1/models and /v1/models/{id}: what the backends have, under names
 that can be sent back."""
 
+import contextlib
+import threading
+
 import pytest
 from backend import SHOWN, demo
 from daemon import TOKEN
-from raw import ask, chat
+from raw import Client, ask, chat, request
 
 
 def listing(answer):
@@ -78,14 +81,52 @@ def test_lists_are_kept_for_a_moment(proxy):
     assert len(behind.requests) == 2
 
 
-@pytest.mark.parametrize("junk", [b"{bad", b"[]", b'{"data":[1]}',
-                                  b'{"models":7}'])
+@pytest.mark.parametrize("junk", [b"{bad", b"[]", b'{"models":7}',
+                                  b'{"data":7}'])
 def test_junk_lists_count_as_dead(proxy, junk):
     daemon, _ = proxy(lambda _r, peer: peer.whole(junk))
     answer = ask(daemon.port, "/v1/models")
-    assert answer.status in (200, 502)
-    if answer.status == 200:
-        assert listing(answer) == []
+    assert answer.status == 502
+    assert answer.error["code"] == "backend_unreachable"
+
+
+def test_junk_in_a_list_is_left_out(proxy):
+    daemon, _ = proxy(lambda _r, peer: peer.whole(
+        {"data": [1, {"id": 7}, {"id": "m", "object": "model"}]}))
+    answer = ask(daemon.port, "/v1/models")
+    assert listing(answer) == ["vllm:m"]
+    assert answer.header("X-Proxy-Partial") == "ollama"
+
+
+def test_nobody_waits_for_what_others_ask_later(proxy):
+    gates = {path: threading.Event() for path in ("/v1/models", "/api/tags")}
+    asked = threading.Semaphore(0)
+
+    def handler(got, peer):
+        if got.path == "/api/tags":
+            asked.release()
+            if len([r for r in backend.requests if r.path == got.path]) == 1:
+                peer.whole({"error": "no"}, status=500)
+                return
+        gates[got.path].wait(20)
+        peer.whole({"object": "list", "data": [], "models": []})
+
+    daemon, backend = proxy(handler, WORKERS=1)
+    with contextlib.ExitStack() as clients:
+        first = clients.enter_context(Client(daemon.port))
+        first.send(request("/v1/models"))
+        assert asked.acquire(timeout=10)
+        # Until the failure is old enough for Ollama to be asked again.
+        while True:
+            other = clients.enter_context(Client(daemon.port))
+            other.send(request("/v1/models"))
+            if asked.acquire(timeout=0.1):
+                break
+        gates["/v1/models"].set()
+        answer = first.answer()
+        assert answer.header("X-Proxy-Partial") == "ollama"
+        gates["/api/tags"].set()
+        assert other.answer().header("X-Proxy-Partial") is None
 
 
 def test_a_token_may_use_what_it_is_shown(proxy):

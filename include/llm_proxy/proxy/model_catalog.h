@@ -48,12 +48,19 @@ public:
 
 private:
     class Fetch; // one backend's list on its way
+    // Waits for the lists that were on their way when it came, not for those
+    // that others ask for later.
+    struct Waiting {
+        CatalogClient *client = nullptr;
+        uint64_t needs[kBackends] = {};
+    };
 
+    bool has_all(const Waiting &waiting) const;
     bool on_turn_end() override;
 
     EventLoop &loop_;
     std::unique_ptr<Fetch> fetches_[kBackends];
-    std::map<uint64_t, CatalogClient *> waiting_;
+    std::map<uint64_t, Waiting> waiting_;
 };
 
 } // namespace llmproxy
