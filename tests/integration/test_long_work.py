@@ -85,6 +85,41 @@ def test_a_dense_request_is_refused_as_any_other(proxy):
     assert len(backend.requests) == 1
 
 
+# The worker's stack and the helper's: jansson recurses, and so does what
+# writes its trees.
+@pytest.mark.parametrize("messages", [MANY[:1], MANY])
+def test_the_greatest_depth_has_room(proxy, messages):
+    def nested(depth):
+        return '{"a":' * depth + "1" + "}" * depth
+
+    def reply(depth):
+        return json.dumps(message("", message={
+            "role": "assistant", "content": "", "tool_calls": [{"function": {
+                "name": "f", "arguments": "DEEP"}}]})).replace(
+                    '"DEEP"', nested(depth))
+
+    def ask_with(depth):
+        body = json.dumps({
+            "model": "ollama:m", "messages": messages, "tools": [{
+                "type": "function", "function": {
+                    "name": "f", "parameters": "DEEP"}}]})
+        return ask(daemon.port, body=body.replace(
+            '"DEEP"', nested(depth)).encode())
+
+    answers = iter([reply(2000), reply(2040)])
+    daemon, backend = proxy(
+        lambda _, peer: peer.whole(next(answers).encode()), WORKERS=1)
+    for depth in (2000, 2040):
+        answer = ask_with(depth)
+        assert answer.status == 200, answer.body
+        call, = answer.json["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["arguments"] == nested(depth)
+        assert nested(depth).encode() in backend.requests[-1].body
+    answer = ask_with(2046)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_json")
+    assert len(backend.requests) == 2
+
+
 def test_clients_that_leave_while_the_helper_works(proxy, workers):
     daemon, _ = proxy(lambda _, peer: peer.whole(message("x")),
                       WORKERS=workers)
