@@ -32,11 +32,16 @@ constexpr int64_t kLastRetryMs = 5000;
 constexpr size_t kDigestSize = 40;
 constexpr size_t kMaxWords = 10; // of a command
 
-// The commands of a connection's set-up.
-enum SetupStep : uint64_t { kLogin = 1, kSelect, kName, kLoadScript };
+// The commands of a connection's set-up, by their ids.
+constexpr uint64_t kLogin = 1;
+constexpr uint64_t kSelect = 2;
+constexpr uint64_t kName = 3;
+constexpr uint64_t kLoadScript = 4;
 
+// hiredis hands back a pointer, and an id must not outlive what it names.
 void *as_pointer(uint64_t id)
 {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr)
     return reinterpret_cast<void *>(static_cast<uintptr_t>(id));
 }
 
