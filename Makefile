@@ -78,8 +78,9 @@ build/%/build.ninja:
 	    { echo "meson is missing: run 'make deps' first" >&2; exit 1; }
 	meson setup --prefix='$(PREFIX)' $(SETUP) build/$*
 
+# TARGETS: only these of the build, not all of it.
 build-asan build-tsan: build-%: build/%/build.ninja
-	ninja -C build/$*
+	ninja -C build/$* $(TARGETS)
 
 build-fuzz: build/fuzz/build.ninja
 	ninja -C build/fuzz fuzz

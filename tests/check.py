@@ -180,8 +180,10 @@ def read_cmocka(program, result):
 def run_suite(what, build, name):
     log = os.path.join(OUT, "build-" + build + ".log")
     begin = time.monotonic()
-    status = run(["make", "--no-print-directory", "build-" + build], build,
-                 log)
+    # Only the unit tests need more than the daemon.
+    targets = [] if what == "unit" else ["TARGETS=src/llm-proxyd-test"]
+    status = run(["make", "--no-print-directory", "build-" + build] + targets,
+                 build, log)
     seconds = time.monotonic() - begin
     if status != 0:
         return Result(failed=[(name, f"make build-{build} ended with "
