@@ -355,18 +355,20 @@ def test_length(client, moods, own_model):
             max_tokens=2)
 
 
-@pytest.mark.parametrize("param, value", [
-    ("n", 2), ("logit_bias", {"50256": -100}),
-    ("audio", {"format": "wav", "voice": "alloy"}),
-    ("modalities", ["text", "audio"]),
-    ("functions", [{"name": "f"}]), ("function_call", "auto")])
-def test_what_cannot_work_is_refused(client, moods, own_model, param, value):
+@pytest.mark.parametrize("param, value, place", [
+    ("n", 2, "n"), ("logit_bias", {"50256": -100}, "logit_bias"),
+    ("audio", {"format": "wav", "voice": "alloy"}, "audio"),
+    ("modalities", ["text", "audio"], "modalities[1]"),
+    ("functions", [{"name": "f"}], "functions"),
+    ("function_call", "auto", "function_call")])
+def test_what_cannot_work_is_refused(client, moods, own_model, param, value,
+                                     place):
     name = own_model("words")
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model=f"ollama:{name}", messages=ASK,
                                        **{param: value})
     assert (caught.value.param, caught.value.code) == \
-        (param, "unsupported_parameter")
+        (place, "unsupported_parameter")
     assert moods.seen(name) == []
 
 
