@@ -204,10 +204,8 @@ LATENCY = Row("latency", "added latency, one client, plain chat",
 MEMORY = Row("memory", "RssAnon: at start, per open stream", ROWS[4].asked,
              paced=True)
 OLLAMA_MEMORY = Row(
-    "ollama-memory", "the same, Ollama streams translated; others not",
-    {NGINX: (chat("paced", True, "/api/chat"), None),
-     HAPROXY: (chat("paced", True, "/api/chat"), None),
-     DAEMON: (chat("ollama:paced", True), None)}, paced=True)
+    "ollama-memory", "the same, translated streams of Ollama",
+    {DAEMON: (chat("ollama:paced", True), None)}, paced=True)
 LARGEST = 20 * 1024 * 1024
 TURNS = [
     Row("turn-image", "longest turn of the loop: 20 MiB image to Ollama",

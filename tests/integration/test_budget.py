@@ -1,8 +1,10 @@
 """MAX_BUFFERED_BYTES counts what backends send, too."""
 
+import select
 import threading
 
 import pytest
+from daemon import SLOW
 from raw import Client, Closed, ask, chat, request
 
 pytestmark = pytest.mark.threads
@@ -75,7 +77,11 @@ def test_what_is_held_of_answers_is_counted(proxy, workers, kind, body,
         client.send(request(body=body))
         assert holding.acquire(timeout=20)
     clients[2].send(request(body=body))
-    refused = clients[2].answer()
+    # The backend has sent, but what the daemon has read is its own affair:
+    # any of them may be the one that is too many.
+    answered, _, _ = select.select([each.sock for each in clients], [], [],
+                                   20 * SLOW)
+    refused = next(each for each in clients if each.sock in answered).answer()
     assert refused.status == 503
     assert refused.error["code"] == "overloaded"
     # It has been generated, and would be anew.
@@ -85,7 +91,10 @@ def test_what_is_held_of_answers_is_counted(proxy, workers, kind, body,
         client.close()
     # All of it is given back.
     lines = daemon.wait_access(3)
-    assert [each["cause"] for each in lines].count("overloaded") == 1
+    # Two that grow at the same moment may both be refused.
+    causes = [each["cause"] for each in lines]
+    assert causes.count("overloaded") in (1, 2)
+    assert causes.count("client_gone") == 3 - causes.count("overloaded")
     gate.set()
     for _ in range(4):
         assert ask(daemon.port, body=body).status == status
