@@ -39,6 +39,8 @@ GROUPS = {
     "asan": ["unit-asan", "hostile-asan", "integration-asan", "sdk-asan"],
     "tsan": ["unit-tsan", "hostile-tsan", "integration-tsan", "sdk-tsan"],
 }
+# These wait more than they compute, and each test has its own ports and files.
+SIDE_BY_SIDE = ("integration", "threads")
 BUILDS = ("release", "asan", "tsan")
 SUITE_SECONDS = 1500
 
@@ -102,6 +104,12 @@ def without_aslr(build):
         return []
 
 
+def side_by_side(what):
+    if what not in SIDE_BY_SIDE:
+        return []
+    return ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "loadscope"]
+
+
 def run_pytest(what, build, name):
     xml = os.path.join(OUT, name + ".xml")
     log = os.path.join(OUT, name + ".log")
@@ -110,7 +118,7 @@ def run_pytest(what, build, name):
     status = run(without_aslr(build)
                  + [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
                     "-ra", "-o", "junit_logging=no", "--junitxml=" + xml]
-                 + PYTEST[what], build, log)
+                 + PYTEST[what] + side_by_side(what), build, log)
     result = Result()
     try:
         read_junit(xml, result)
