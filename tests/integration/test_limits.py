@@ -115,6 +115,14 @@ def test_refused_requests_are_free_but_told(proxy, body):
         assert answer.header("x-ratelimit-remaining-requests") == "2"
 
 
+def test_a_wrong_method_is_free_but_told(proxy):
+    daemon, _ = proxy(ok, tokens=limited(rpm=2))
+    for token, left in (("demo-key-123", "2"), ("demo-key-124", None)):
+        answer = ask(daemon.port, method="PUT", body=b"", token=token)
+        assert answer.status == 405
+        assert answer.header("x-ratelimit-remaining-requests") == left
+
+
 def test_models_and_health_are_not_charged(proxy):
     daemon, _ = proxy(tokens=limited(rpm=1))
     for path in ("/v1/models", "/healthz"):
