@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,27 +15,64 @@
 namespace llmproxy
 {
 
-struct CurlSockets::Watch final : private IoHandler {
+class CurlSockets::Watch final : private IoHandler
+{
+public:
     Watch(CurlSockets &owner, curl_socket_t fd, bool is_ours)
-        : owner_(owner), fd_(fd), ours(is_ours), io(owner.loop_, fd, *this)
+        : owner_(owner), fd_(fd), ours_(is_ours), io_(owner.loop_, fd, *this)
     {
     }
 
     void want(int what)
     {
-        wanted = what != CURL_POLL_REMOVE;
-        if (wanted) {
-            io.want((what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
+        wanted_ = what != CURL_POLL_REMOVE;
+        if (wanted_) {
+            io_.want((what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
         } else {
             // Writable is almost always true: leaving that armed would spin.
-            io.want(io.wants_read(), false);
+            io_.want(io_.wants_read(), false);
+        }
+    }
+
+    // 0 of one that has none.
+    int local_port() const
+    {
+        sockaddr_storage address = {};
+        socklen_t size = sizeof(address);
+        if (getsockname(fd_, reinterpret_cast<sockaddr *>(&address), &size) !=
+            0) {
+            return 0;
+        }
+        // sin6_port lies where sin_port does.
+        return ntohs(reinterpret_cast<sockaddr_in *>(&address)->sin_port);
+    }
+
+    // libcurl 7.88 would take what an idle connection holds for the answer to
+    // the next request. It must find an end there to see that it is dead.
+    void spoil()
+    {
+        shutdown(fd_, SHUT_RDWR);
+        char scratch[4096];
+        while (recv(fd_, scratch, sizeof(scratch), MSG_DONTWAIT) > 0) {
+        }
+    }
+
+    // Its transfer is over: has the backend sent more than the answer?
+    void settle()
+    {
+        char byte = 0;
+        if (recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != -1) {
+            spoil();
         }
     }
 
     void on_io(bool readable, bool writable) override
     {
-        if (!wanted) {
-            io.want(false, false);
+        if (!wanted_) {
+            io_.want(false, false);
+            if (!owner_.handler_.is_held(local_port())) {
+                spoil();
+            }
             return;
         }
         owner_.handler_.on_curl_socket(fd_,
@@ -43,11 +81,14 @@ struct CurlSockets::Watch final : private IoHandler {
         // *this may be gone.
     }
 
+    bool ours() const { return ours_; }
+
+private:
     CurlSockets &owner_;
     curl_socket_t fd_;
-    bool ours;
-    bool wanted = false;
-    IoWatch io;
+    bool ours_;
+    bool wanted_ = false;
+    IoWatch io_;
 };
 
 CurlSockets::CurlSockets(EventLoop &loop, CurlSocketHandler &handler)
@@ -71,15 +112,15 @@ bool CurlSockets::install_easy(CURL *easy)
            set_option(easy, CURLOPT_CLOSESOCKETDATA, this);
 }
 
-int CurlSockets::socket_cb(CURL *, curl_socket_t fd, int what, void *arg,
+int CurlSockets::socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
                            void *) noexcept
 {
-    static_cast<CurlSockets *>(arg)->change(fd, what);
+    static_cast<CurlSockets *>(arg)->change(easy, fd, what);
     // Anything but 0 would end every transfer of the multi handle.
     return 0;
 }
 
-void CurlSockets::change(curl_socket_t fd, int what)
+void CurlSockets::change(CURL *easy, curl_socket_t fd, int what)
 {
     std::unique_ptr<Watch> &watch = watches_[fd];
     if (watch == nullptr) {
@@ -89,11 +130,14 @@ void CurlSockets::change(curl_socket_t fd, int what)
         }
         watch = std::make_unique<Watch>(*this, fd, false);
     }
-    if (what == CURL_POLL_REMOVE && !watch->ours) {
+    if (what == CURL_POLL_REMOVE && !watch->ours()) {
         watches_.erase(fd);
         return;
     }
     watch->want(what);
+    if (what == CURL_POLL_REMOVE && !handler_.is_paused(easy)) {
+        watch->settle();
+    }
 }
 
 curl_socket_t CurlSockets::open_cb(void *arg, curlsocktype,

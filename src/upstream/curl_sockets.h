@@ -16,6 +16,13 @@ class CurlSocketHandler
 public:
     // `mask` of CURL_CSELECT_IN, _OUT. From the loop.
     virtual void on_curl_socket(curl_socket_t fd, int mask) = 0;
+    // A transfer that wants no socket now, but goes on with the one it has.
+    // From inside curl.
+    virtual bool is_paused(CURL *easy) const = 0;
+    // A paused transfer goes on with the connection of this local port. One
+    // that is answered and pauses in its very first call never asked for its
+    // socket, and curl tells its number to nobody. From the loop.
+    virtual bool is_held(int local_port) const = 0;
 
 protected:
     ~CurlSocketHandler() = default;
@@ -23,7 +30,8 @@ protected:
 
 // Which of curl's sockets wait for what. A socket of ours that curl lets go
 // stays armed: the next request on it then costs no epoll_ctl. It is taken
-// out when it becomes readable while nobody wants it, or when curl closes it.
+// out, and the connection made useless, when it becomes readable while nobody
+// wants it: the backend has closed it, or has sent more than its answer.
 // Sockets that curl makes for itself (its resolver) are closed behind our
 // back, so they are taken out at once.
 class CurlSockets
@@ -40,14 +48,14 @@ public:
     [[nodiscard]] bool install_easy(CURL *easy);
 
 private:
-    struct Watch;
+    class Watch;
 
     static int socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
                          void *socket_arg) noexcept;
     static curl_socket_t open_cb(void *arg, curlsocktype purpose,
                                  curl_sockaddr *address) noexcept;
     static int close_cb(void *arg, curl_socket_t fd) noexcept;
-    void change(curl_socket_t fd, int what);
+    void change(CURL *easy, curl_socket_t fd, int what);
 
     EventLoop &loop_;
     CurlSocketHandler &handler_;

@@ -220,9 +220,10 @@ int Transfer::seek_cb(void *arg, curl_off_t offset, int origin) noexcept
     return CURL_SEEKFUNC_OK;
 }
 
-int Transfer::prereq_cb(void *arg, char *, char *, int, int) noexcept
+int Transfer::prereq_cb(void *arg, char *, char *, int, int local_port) noexcept
 {
     Transfer *self = static_cast<Transfer *>(arg);
+    self->local_port_ = local_port;
     self->attempts_++;
     if (self->attempts_ > 2) {
         return CURL_PREREQFUNC_ABORT;

@@ -76,6 +76,8 @@ public:
     bool gated() const { return options_.gated; }
     bool running() const { return times_.started_ms != -1; }
     bool paused() const { return paused_; }
+    // Of the connection that the request went out on.
+    int local_port() const { return local_port_; }
     bool reached() const { return attempts_ > 0; }
     bool request_sent() const;
     const TransferTimes &times() const { return times_; }
@@ -133,6 +135,7 @@ private:
     bool head_done_ = false;
     bool any_byte_ = false;
     bool paused_ = false;
+    int local_port_ = 0;
     bool reusable_ = true;
     bool usable_ = true; // libcurl took every option
     char error_text_[CURL_ERROR_SIZE] = "";

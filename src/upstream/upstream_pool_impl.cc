@@ -1,0 +1,387 @@
+// The transfers of one worker on their way through curl and back.
+#include "upstream_pool_impl.h"
+
+#include "llm_proxy/base/log.h"
+
+#include <utility>
+
+#include "curl_options.h"
+
+namespace llmproxy
+{
+
+namespace
+{
+
+// Idle connections kept in all, and handles kept for the next requests.
+constexpr long kMaxIdleConnections = 1024;
+constexpr size_t kMaxIdleHandles = 256;
+
+// nullptr for a handle of curl's own.
+Transfer *transfer_of(CURL *easy)
+{
+    Transfer *transfer = nullptr;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    return transfer;
+}
+
+} // namespace
+
+UpstreamPool::Impl::Impl(EventLoop &loop, BackendGate *gates)
+    : loop_(loop), gates_(gates), sockets_(loop, *this), timer_(loop, *this)
+{
+    open_multi();
+    loop_.add_turn_end(*this);
+}
+
+void UpstreamPool::Impl::open_multi()
+{
+    multi_ = curl_multi_init();
+    if (multi_ == nullptr || !sockets_.install_multi(multi_) ||
+        !set_option(multi_, CURLMOPT_TIMERFUNCTION, timer_cb) ||
+        !set_option(multi_, CURLMOPT_TIMERDATA, this) ||
+        !set_option(multi_, CURLMOPT_MAXCONNECTS, kMaxIdleConnections) ||
+        !set_option(multi_, CURLMOPT_PIPELINING,
+                    static_cast<long>(CURLPIPE_NOTHING))) {
+        fatal("upstream: libcurl gives no multi handle");
+    }
+}
+
+// libcurl says that it has lost its way: nothing on the handle is sure.
+void UpstreamPool::Impl::begin_anew()
+{
+    std::vector<uint64_t> running;
+    for (const auto &entry : transfers_) {
+        if (entry.second->running()) {
+            running.push_back(entry.first);
+            curl_multi_remove_handle(multi_, entry.second->easy());
+        }
+    }
+    curl_multi_cleanup(multi_);
+    open_multi();
+    timer_.cancel();
+    due_ = false;
+    touched_.clear();
+    for (const uint64_t id : running) {
+        fail(id);
+    }
+}
+
+UpstreamPool::Impl::~Impl()
+{
+    loop_.remove_turn_end(*this);
+    while (!transfers_.empty()) {
+        cancel(transfers_.begin()->first);
+    }
+    idle_.clear();
+    // Closes idle connections through sockets_, which is still there.
+    curl_multi_cleanup(multi_);
+}
+
+uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
+                                    UpstreamRequest request,
+                                    const TransferOptions &options,
+                                    TransferSink &sink)
+{
+    std::unique_ptr<Transfer> transfer;
+    if (idle_.empty()) {
+        TransferOwner &owner = *this;
+        transfer = std::make_unique<Transfer>(loop_, sockets_, urls_, owner);
+    } else {
+        transfer = std::move(idle_.back());
+        idle_.pop_back();
+    }
+    const uint64_t id = ++last_id_;
+    Transfer &entered = *transfer;
+    entered.begin(id, backend, std::move(request), options, sink);
+    transfers_.emplace(id, std::move(transfer));
+    if (!options.gated) {
+        add(entered);
+        return id;
+    }
+    switch (gates_[static_cast<size_t>(backend.kind)].enter(*this, id)) {
+    case BackendGate::Entry::Entered:
+        add(entered);
+        break;
+    case BackendGate::Entry::Waiting:
+        break;
+    case BackendGate::Entry::Full:
+        failed_.push_back({id, entered.fail(TransferFault::QueueFull)});
+        break;
+    }
+    return id;
+}
+
+void UpstreamPool::Impl::add(Transfer &transfer)
+{
+    if (transfer.start()) {
+        add_to_curl(transfer);
+    } else {
+        failed_.push_back(
+            {transfer.id(), transfer.fail(TransferFault::Internal)});
+    }
+}
+
+void UpstreamPool::Impl::add_to_curl(Transfer &transfer)
+{
+    // Only arms curl's timer: the request begins at the end of this turn.
+    const CURLMcode code = curl_multi_add_handle(multi_, transfer.easy());
+    if (code != CURLM_OK) {
+        log_error("upstream: curl_multi_add_handle: %s",
+                  curl_multi_strerror(code));
+        failed_.push_back(
+            {transfer.id(), transfer.fail(TransferFault::Internal)});
+    }
+}
+
+void UpstreamPool::Impl::fail(uint64_t id)
+{
+    const Transfer *transfer = find(id);
+    if (transfer != nullptr) {
+        end(id, transfer->fail(TransferFault::Internal));
+    }
+}
+
+void UpstreamPool::Impl::on_gate_open(uint64_t id)
+{
+    const Transfers::iterator found = transfers_.find(id);
+    if (found != transfers_.end()) {
+        add(*found->second);
+    }
+    // Otherwise cancel() found that the place had been given already and has
+    // left the gate for it.
+}
+
+std::unique_ptr<Transfer> UpstreamPool::Impl::take_out(uint64_t id)
+{
+    const Transfers::iterator found = transfers_.find(id);
+    if (found == transfers_.end()) {
+        return nullptr;
+    }
+    std::unique_ptr<Transfer> transfer = std::move(found->second);
+    transfers_.erase(found);
+    return transfer;
+}
+
+void UpstreamPool::Impl::recycle(std::unique_ptr<Transfer> transfer)
+{
+    if (transfer->running()) {
+        curl_multi_remove_handle(multi_, transfer->easy());
+        if (transfer->gated()) {
+            gates_[static_cast<size_t>(transfer->backend())].leave();
+        }
+    }
+    if (transfer->reusable() && idle_.size() < kMaxIdleHandles) {
+        transfer->clear();
+        idle_.push_back(std::move(transfer));
+    }
+}
+
+void UpstreamPool::Impl::cancel(uint64_t id)
+{
+    std::unique_ptr<Transfer> transfer = take_out(id);
+    if (transfer == nullptr) {
+        return;
+    }
+    if (in_curl_) {
+        fatal("a transfer was destroyed inside a curl callback");
+    }
+    if (!transfer->running()) {
+        bool refused = false;
+        for (size_t i = 0; i < failed_.size() && !refused; i++) {
+            refused = failed_[i].id == id;
+        }
+        BackendGate &gate = gates_[static_cast<size_t>(transfer->backend())];
+        if (!refused && !gate.withdraw(*this, id)) {
+            gate.leave();
+        }
+    }
+    recycle(std::move(transfer));
+}
+
+void UpstreamPool::Impl::let_finish(uint64_t id)
+{
+    const Transfers::iterator found = transfers_.find(id);
+    if (found != transfers_.end() && !found->second->detach()) {
+        cancel(id);
+    }
+}
+
+void UpstreamPool::Impl::resume(uint64_t id)
+{
+    resumed_.push_back(id);
+}
+
+const Transfer *UpstreamPool::Impl::find(uint64_t id) const
+{
+    const Transfers::const_iterator found = transfers_.find(id);
+    return found == transfers_.end() ? nullptr : found->second.get();
+}
+
+int UpstreamPool::Impl::timer_cb(CURLM *, long timeout_ms, void *arg) noexcept
+{
+    Impl *self = static_cast<Impl *>(arg);
+    self->due_ = timeout_ms == 0;
+    if (timeout_ms > 0) {
+        self->timer_.arm(timeout_ms);
+    } else {
+        self->timer_.cancel();
+    }
+    return 0;
+}
+
+void UpstreamPool::Impl::on_timer(Timer &)
+{
+    act(CURL_SOCKET_TIMEOUT, 0);
+}
+
+void UpstreamPool::Impl::on_curl_socket(curl_socket_t fd, int mask)
+{
+    act(fd, mask);
+}
+
+bool UpstreamPool::Impl::is_paused(CURL *easy) const
+{
+    const Transfer *transfer = transfer_of(easy);
+    return transfer != nullptr && transfer->paused();
+}
+
+bool UpstreamPool::Impl::is_held(int local_port) const
+{
+    for (const Transfers::value_type &entry : transfers_) {
+        if (entry.second->paused() &&
+            entry.second->local_port() == local_port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void UpstreamPool::Impl::on_touched(Transfer &transfer)
+{
+    if (!transfer.touched) {
+        transfer.touched = true;
+        touched_.push_back(transfer.id());
+    }
+}
+
+void UpstreamPool::Impl::act(curl_socket_t fd, int mask)
+{
+    int running = 0;
+    in_curl_ = true;
+    const CURLMcode code = curl_multi_socket_action(multi_, fd, mask, &running);
+    in_curl_ = false;
+    if (code != CURLM_OK) {
+        log_error("upstream: curl_multi_socket_action: %s",
+                  curl_multi_strerror(code));
+        begin_anew();
+        return;
+    }
+    after_action();
+}
+
+void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
+{
+    int left = 0;
+    while (CURLMsg *message = curl_multi_info_read(multi_, &left)) {
+        if (message->msg != CURLMSG_DONE) {
+            continue;
+        }
+        Transfer *transfer = transfer_of(message->easy_handle);
+        TransferEnd end;
+        if (transfer->finish(message->data.result, end)) {
+            ended.push_back({transfer->id(), end});
+        } else {
+            curl_multi_remove_handle(multi_, transfer->easy());
+            add_to_curl(*transfer);
+        }
+    }
+}
+
+void UpstreamPool::Impl::after_action()
+{
+    std::vector<Ended> ended;
+    collect_ended(ended);
+    // Owners may cancel any transfer from here on: only ids are kept.
+    std::vector<uint64_t> touched;
+    touched.swap(touched_);
+    for (const uint64_t id : touched) {
+        bool over = false;
+        for (const Ended &e : ended) {
+            over = over || e.id == id;
+        }
+        const Transfers::iterator found = transfers_.find(id);
+        if (found == transfers_.end()) {
+            continue;
+        }
+        found->second->touched = false;
+        if (!over && found->second->sink() != nullptr) {
+            found->second->sink()->on_upstream_turn();
+        }
+    }
+    for (const Ended &e : ended) {
+        end(e.id, e.end);
+    }
+    touched.clear();
+    if (touched_.empty()) {
+        touched_.swap(touched); // keeps its memory
+    }
+}
+
+void UpstreamPool::Impl::end(uint64_t id, const TransferEnd &end)
+{
+    // The transfer's numbers are asked for by the sink, so it is recycled
+    // after it was told, and found by nobody else meanwhile.
+    const Transfers::iterator found = transfers_.find(id);
+    if (found == transfers_.end()) {
+        return;
+    }
+    TransferSink *sink = found->second->sink();
+    if (sink != nullptr) {
+        sink->on_upstream_end(end);
+    }
+    cancel(id); // unless the sink has destroyed it
+}
+
+void UpstreamPool::Impl::on_deadline(Transfer &transfer)
+{
+    end(transfer.id(), transfer.fail(transfer.deadline_fault()));
+}
+
+bool UpstreamPool::Impl::on_turn_end()
+{
+    const std::vector<Ended> refused = std::exchange(failed_, {});
+    for (const Ended &e : refused) {
+        // Out of the map first: cancel() would ask the gate about it.
+        std::unique_ptr<Transfer> transfer = take_out(e.id);
+        if (transfer != nullptr) {
+            transfer->sink()->on_upstream_end(e.end);
+            recycle(std::move(transfer));
+        }
+    }
+    const std::vector<uint64_t> resumed = std::exchange(resumed_, {});
+    for (const uint64_t id : resumed) {
+        const Transfers::iterator found = transfers_.find(id);
+        if (found != transfers_.end() && found->second->paused()) {
+            in_curl_ = true; // it calls back before it returns
+            const bool goes_on = found->second->resume();
+            in_curl_ = false;
+            after_action();
+            if (!goes_on) {
+                fail(id);
+            }
+        }
+    }
+    // Requests submitted in this turn go out now, without a turn of the loop
+    // for curl's timer. Bounded: what is still due then takes the timer.
+    for (int i = 0; due_ && i < 8; i++) {
+        due_ = false;
+        act(CURL_SOCKET_TIMEOUT, 0);
+    }
+    if (due_ || !failed_.empty() || !resumed_.empty()) {
+        timer_.arm(0);
+    }
+    return false;
+}
+
+} // namespace llmproxy
