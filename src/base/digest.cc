@@ -6,6 +6,8 @@
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
 
+#include <algorithm>
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -66,11 +68,10 @@ bool equal_constant_time(const Sha256 &a, const Sha256 &b)
 std::string hex(const Sha256 &digest, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
-    std::string out;
-    out.reserve(digits);
-    for (size_t i = 0; i < digits && i < 2 * digest.size(); i++) {
+    std::string out(std::min(digits, 2 * digest.size()), '0');
+    for (size_t i = 0; i < out.size(); i++) {
         const uint8_t byte = digest[i / 2];
-        out += alphabet[i % 2 == 0 ? byte >> 4 : byte & 15];
+        out[i] = alphabet[i % 2 == 0 ? byte >> 4 : byte & 15];
     }
     return out;
 }

@@ -44,7 +44,7 @@ private:
     void on_store_ready() override
     {
         ScriptCall peek;
-        peek.op = "peek";
+        peek.op = ScriptOp::Peek;
         peek.key = "llmp:{probe}";
         peek.rpm = 1;
         connection_.call(kPeekId, peek, false);

@@ -30,7 +30,6 @@ constexpr int64_t kSetupMs = 1000;
 constexpr int64_t kFirstRetryMs = 100;
 constexpr int64_t kLastRetryMs = 5000;
 constexpr size_t kDigestSize = 40;
-constexpr size_t kMaxWords = 10; // of a command
 
 // The commands of a connection's set-up, by their ids.
 constexpr uint64_t kLogin = 1;
@@ -48,30 +47,6 @@ void *as_pointer(uint64_t id)
 uint64_t as_id(void *pointer)
 {
     return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer));
-}
-
-RedisReply read_reply(const redisReply &from)
-{
-    RedisReply reply;
-    if (from.type == REDIS_REPLY_ERROR || from.type == REDIS_REPLY_STATUS ||
-        from.type == REDIS_REPLY_STRING) {
-        reply.kind = from.type == REDIS_REPLY_ERROR ? RedisReply::Kind::Error
-                                                    : RedisReply::Kind::Text;
-        reply.text = std::string_view(from.str, static_cast<size_t>(from.len));
-        return reply;
-    }
-    if (from.type != REDIS_REPLY_ARRAY ||
-        from.elements != reply.numbers.size()) {
-        return reply;
-    }
-    for (size_t i = 0; i < from.elements; i++) {
-        if (from.element[i]->type != REDIS_REPLY_INTEGER) {
-            return reply;
-        }
-        reply.numbers[i] = from.element[i]->integer;
-    }
-    reply.kind = RedisReply::Kind::Numbers;
-    return reply;
 }
 
 // From half of the full delay to all of it, so that daemons do not come back
@@ -128,7 +103,7 @@ struct RedisConnection::Hooks {
         RedisConnection &self = of(context);
         self.context_ = nullptr;
         if (self.fault_ == nullptr) {
-            self.fault_ = &fault;
+            self.fault_ = self.reader_.unasked() ? &kBadReply : &fault;
             self.fault_text_ =
                 context->errstr == nullptr ? "" : context->errstr;
         }
@@ -141,12 +116,11 @@ struct RedisConnection::Hooks {
             return;
         }
         const uint64_t id = as_id(data);
-        const RedisReply told = read_reply(*static_cast<redisReply *>(reply));
         if (id < kFirstId) {
-            self.on_setup_reply(id, told);
+            self.on_setup_reply(id, self.reader_.reply());
         } else {
             self.replies_ = true;
-            self.user_.on_store_reply(id, told);
+            self.user_.on_store_reply(id, self.reader_.reply());
         }
     }
 };
@@ -218,6 +192,7 @@ bool RedisConnection::open_context(Error &err)
     context_->ev.addWrite = Hooks::add_write;
     context_->ev.delWrite = Hooks::del_write;
     context_->ev.cleanup = Hooks::cleanup;
+    reader_.serve(*context_->c.reader);
     prepare_socket();
     IoHandler &handler = *this;
     watch_ = std::make_unique<IoWatch>(loop_, context_->c.fd, handler);
@@ -293,16 +268,22 @@ void RedisConnection::on_setup_reply(uint64_t step, const RedisReply &reply)
 
 void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
 {
-    std::string numbers[5];
-    append_u64(numbers[0], script_limit(script.rpm));
-    append_u64(numbers[1], script_limit(script.rpd));
-    append_u64(numbers[2], script.units);
-    append_u64(numbers[3], static_cast<uint64_t>(script.stamp.minute_start_ms));
-    append_u64(numbers[4], static_cast<uint64_t>(script.stamp.day));
-    send(id, {body ? "EVAL" : "EVALSHA",
-              body ? std::string_view(kLimitScript) : script_digest_, "1",
-              script.key, script.op, numbers[0], numbers[1], numbers[2],
-              numbers[3], numbers[4]});
+    const bool refund = script.op == ScriptOp::Refund;
+    command_.begin(refund ? 10 : 8);
+    command_.add(body ? "EVAL" : "EVALSHA");
+    command_.add(body ? std::string_view(kLimitScript) : script_digest_);
+    command_.add("1");
+    command_.add(script.key);
+    command_.add(script_op_name(script.op));
+    command_.add_number(script_limit(script.rpm));
+    command_.add_number(script_limit(script.rpd));
+    command_.add_number(script.units);
+    if (refund) {
+        const LimitStamp &stamp = script.stamp;
+        command_.add_number(static_cast<uint64_t>(stamp.minute_start_ms));
+        command_.add_number(static_cast<uint64_t>(stamp.day));
+    }
+    send(id);
 }
 
 void RedisConnection::ping(uint64_t id)
@@ -313,17 +294,21 @@ void RedisConnection::ping(uint64_t id)
 void RedisConnection::send(uint64_t id,
                            std::initializer_list<std::string_view> words)
 {
-    const char *starts[kMaxWords];
-    size_t sizes[kMaxWords];
-    size_t count = 0;
+    command_.begin(words.size());
     for (const std::string_view word : words) {
-        starts[count] = word.data();
-        sizes[count] = word.size();
-        count++;
+        command_.add(word);
     }
+    send(id);
+}
+
+void RedisConnection::send(uint64_t id)
+{
+    const std::string &bytes = command_.bytes();
     // Fails only while the context ends, and then no reply is expected.
-    (void)redisAsyncCommandArgv(context_, Hooks::replied, as_pointer(id),
-                                static_cast<int>(count), starts, sizes);
+    if (redisAsyncFormattedCommand(context_, Hooks::replied, as_pointer(id),
+                                   bytes.data(), bytes.size()) == REDIS_OK) {
+        reader_.expect();
+    }
 }
 
 void RedisConnection::on_io(bool readable, bool writable)

@@ -11,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "redis_command.h"
 #include "redis_reply.h"
+#include "reply_reader.h"
 
 struct redisAsyncContext;
 
@@ -94,7 +96,9 @@ private:
     bool open_context(Error &err);
     void prepare_socket();
     void send_setup();
+    // A command of these words, or the one in command_.
     void send(uint64_t id, std::initializer_list<std::string_view> words);
+    void send(uint64_t id);
     void on_setup_reply(uint64_t step, const RedisReply &reply);
     void close();
     void wait_and_retry(const StoreFault &fault);
@@ -109,6 +113,8 @@ private:
     redisAsyncContext *context_ = nullptr;
     std::unique_ptr<IoWatch> watch_;
     std::string script_digest_;
+    ReplyReader reader_;
+    RedisCommand command_; // being sent
     unsigned attempts_ = 0;
     bool connected_ = false;
     bool want_read_ = false;

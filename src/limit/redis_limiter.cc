@@ -119,7 +119,7 @@ std::optional<LimitVerdict> RedisRoom::admit(const Principal &principal,
 void RedisRoom::send(uint64_t id, const Call &call)
 {
     ScriptCall script;
-    script.op = call.refund ? "refund" : "take";
+    script.op = call.refund ? ScriptOp::Refund : ScriptOp::Take;
     script.key = redis_key(call.account.digest);
     script.rpm = call.account.rpm;
     script.rpd = call.account.rpd;

@@ -91,6 +91,12 @@ std::string redis_key(const Sha256 &digest)
     return "llmp:{" + hex(digest, 32) + "}";
 }
 
+const char *script_op_name(ScriptOp op)
+{
+    static const char *const names[] = {"take", "refund", "peek"};
+    return names[static_cast<size_t>(op)];
+}
+
 uint64_t script_limit(uint64_t limit)
 {
     return std::min<uint64_t>(limit, 1'000'000'000'000'000);

@@ -38,9 +38,12 @@ struct Account {
 // llmp:{32 hex digits}: a part of the digest, never the token.
 std::string redis_key(const Sha256 &digest);
 
-// ARGV of the script.
+enum class ScriptOp { Take, Refund, Peek };
+const char *script_op_name(ScriptOp op);
+
+// KEYS and ARGV of the script.
 struct ScriptCall {
-    const char *op = "take"; // or "refund", "peek"
+    ScriptOp op = ScriptOp::Take;
     std::string key;
     uint64_t rpm = 0;
     uint64_t rpd = 0;

@@ -212,13 +212,13 @@ class FakeRedis:
                 self.commands.append(words)
                 reply = self.answer(words)
                 if reply is None:
-                    reply = self._usual(words)
+                    reply = self.usual(words)
                 sock.sendall(reply)
                 if reply == b"":
                     break
         sock.close()
 
-    def _usual(self, words):
+    def usual(self, words):
         if words[0] == "SCRIPT":
             return b"$40\r\n" + b"a" * 40 + b"\r\n"
         if words[0] in ("EVAL", "EVALSHA"):

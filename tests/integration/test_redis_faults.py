@@ -198,6 +198,23 @@ def test_replies_out_of_shape(fake_redis, counting, reply):
     assert store.connections >= 2
 
 
+@pytest.mark.parametrize("extra", [
+    b"+OK\r\n", b"-ERR but why\r\n", b":1\r\n", b"$-1\r\n",
+    b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+])
+def test_replies_that_nobody_asked_for(fake_redis, counting, extra):
+    """hiredis by itself would end the process."""
+    lying = [True]
+    store = fake_redis(lambda words: store.usual(words) + extra
+                       if lying[0] and words[0].startswith("EVAL") else None)
+    daemon, _ = counting(store.url, WORKERS=1)
+    assert ask(daemon.port, body=chat()).status == 200
+    daemon.wait_log(LOST)
+    assert "; bad_reply: " in lines(daemon, LOST)[0]
+    lying[0] = False
+    assert by_redis(daemon).status == 200
+
+
 # Servers that do not answer --------------------------------------------------
 
 def test_down_at_the_start(redis, counting, policy):

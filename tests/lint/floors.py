@@ -25,7 +25,7 @@ LIBRARIES = [
     (r"jansson.*\.h", r"src/(json|adapt)/|include/llm_proxy/(json|adapt)/"),
     (r"openssl/.*", r"src/base/digest\.cc|src/limit/redis_tls\.cc"),
     (r"curl/.*", r"src/upstream/"),
-    (r"hiredis/.*", r"src/limit/redis_(connection|tls)\.cc"),
+    (r"hiredis/.*", r"src/limit/(redis_(connection|tls)|reply_reader)\.cc"),
     (r"event2/.*|event\.h|ev(dns|http|rpc|util)\.h", r"src/(loop|daemon)/"),
     (r"thread|future|condition_variable|pthread\.h", r"src/daemon/"),
 ]

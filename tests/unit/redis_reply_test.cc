@@ -3,6 +3,7 @@
 
 #include <string_view>
 
+#include "../../src/limit/redis_command.h"
 #include "../../src/limit/redis_reply.h"
 #include "cmocka.hpp"
 
@@ -127,6 +128,28 @@ static void keys_hold_a_part_of_the_digest(void **)
     assert_true(script_limit(UINT64_MAX) == 1'000'000'000'000'000);
 }
 
+static void commands_are_words_behind_their_lengths(void **)
+{
+    RedisCommand command;
+    // Twice: nothing of the first is left.
+    for (int i = 0; i < 2; i++) {
+        command.begin(4);
+        command.add("PING");
+        command.add("");
+        command.add(std::string_view("\r\n\0x", 4));
+        command.add_number(UINT64_MAX);
+        assert_true(
+            command.bytes() ==
+            std::string("*4\r\n$4\r\nPING\r\n$0\r\n\r\n$4\r\n\r\n\0x\r\n"
+                        "$20\r\n18446744073709551615\r\n",
+                        57));
+    }
+    command.begin(12);
+    command.add(std::string(1234, 'x'));
+    assert_true(command.bytes() ==
+                "*12\r\n$1234\r\n" + std::string(1234, 'x') + "\r\n");
+}
+
 int main()
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +157,7 @@ int main()
         cmocka_unit_test(nonsense_is_no_verdict),
         cmocka_unit_test(errors_have_a_kind),
         cmocka_unit_test(keys_hold_a_part_of_the_digest),
+        cmocka_unit_test(commands_are_words_behind_their_lengths),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
