@@ -228,9 +228,19 @@ std::optional<LimitVerdict> MemoryLimiter::admit(const Principal &principal,
     return table_.admit(principal);
 }
 
+std::optional<LimitVerdict>
+MemoryLimiter::redeem(const Principal & /*principal*/,
+                      std::string_view /*request_id*/, const LimitStamp &stamp,
+                      uint64_t /*exchange_id*/, LimitSink & /*sink*/)
+{
+    return charged_verdict(stamp);
+}
+
 void MemoryLimiter::refund(const Principal &principal, const LimitStamp &stamp)
 {
-    table_.refund(principal, stamp);
+    if (stamp.source != LimitStamp::Source::Nobody) {
+        table_.refund(principal, stamp);
+    }
 }
 
 std::optional<LimitVerdict> MemoryLimiter::peek(const Principal &principal)

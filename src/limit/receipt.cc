@@ -45,6 +45,8 @@ const char *receipt_fault_name(ReceiptFault fault)
         return "stale";
     case ReceiptFault::OtherToken:
         return "of another token";
+    case ReceiptFault::Used:
+        return "used before";
     }
     return "fine";
 }

@@ -14,8 +14,6 @@ namespace
 
 // nginx runs auth_request anew for each internal redirect of a request.
 constexpr int64_t kRepeatMs = 5000;
-// A receipt may come from a clock that is ahead by as much as it lives.
-constexpr int64_t kRememberMs = 2 * kReceiptLifeS * 1000 + 1000;
 
 } // namespace
 
@@ -23,7 +21,7 @@ void ReceiptBook::forget_old(int64_t now_ms)
 {
     while (!order_.empty()) {
         const auto oldest = entries_.find(order_.front());
-        if (now_ms - oldest->second.noted_ms <= kRememberMs) {
+        if (now_ms - oldest->second.noted_ms <= kReceiptMemoryMs) {
             break;
         }
         entries_.erase(oldest);

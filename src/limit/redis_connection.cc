@@ -6,6 +6,7 @@
 
 #include "llm_proxy/base/ids.h"
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/limit/receipt.h"
 
 #include <algorithm>
 #include <utility>
@@ -269,11 +270,15 @@ void RedisConnection::on_setup_reply(uint64_t step, const RedisReply &reply)
 void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
 {
     const bool refund = script.op == ScriptOp::Refund;
-    command_.begin(refund ? 10 : 8);
+    const bool receipt = !script.receipt_key.empty();
+    command_.begin(receipt || refund ? 10 : 8);
     command_.add(body ? "EVAL" : "EVALSHA");
     command_.add(body ? std::string_view(kLimitScript) : script_digest_);
-    command_.add("1");
+    command_.add(receipt ? "2" : "1");
     command_.add(script.key);
+    if (receipt) {
+        command_.add(script.receipt_key);
+    }
     command_.add(script_op_name(script.op));
     command_.add_number(script_limit(script.rpm));
     command_.add_number(script_limit(script.rpd));
@@ -282,6 +287,8 @@ void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
         const LimitStamp &stamp = script.stamp;
         command_.add_number(static_cast<uint64_t>(stamp.minute_start_ms));
         command_.add_number(static_cast<uint64_t>(stamp.day));
+    } else if (receipt) {
+        command_.add_number(kReceiptMemoryMs);
     }
     send(id);
 }

@@ -88,32 +88,58 @@ std::optional<LimitVerdict> RedisRoom::admit(const Principal &principal,
         return unlimited;
     }
     const Account account(principal);
-    const int64_t now_ms = loop_.now_ms();
     LocalAnswer &local = local_of(account);
-    const std::optional<LimitVerdict> known = local.answer(account, now_ms);
+    const std::optional<LimitVerdict> known =
+        local.answer(account, loop_.now_ms());
     if (known) {
         return known;
     }
+    Call call(account);
     if (!may_ask()) {
-        return stand_in(account);
+        return stand_in(call);
     }
-    const uint64_t id = ++last_id_;
-    Call &call = calls_.emplace(id, account).first->second;
     call.units = local.ask(account, lease_rule_);
+    ask(std::move(call), exchange_id, sink);
+    return std::nullopt;
+}
+
+std::optional<LimitVerdict> RedisRoom::redeem(const Principal &principal,
+                                              std::string_view request_id,
+                                              const LimitStamp &stamp,
+                                              uint64_t exchange_id,
+                                              LimitSink &sink)
+{
+    if (principal.rpm == 0 && principal.rpd == 0) {
+        return charged_verdict(stamp);
+    }
+    Call call((Account(principal)));
+    call.request_id = request_id;
+    call.stamp = stamp;
+    if (!may_ask()) {
+        return stand_in(call);
+    }
+    ask(std::move(call), exchange_id, sink);
+    return std::nullopt;
+}
+
+void RedisRoom::ask(Call call, uint64_t exchange_id, LimitSink &sink)
+{
+    const int64_t now_ms = loop_.now_ms();
+    const uint64_t id = ++last_id_;
     call.sink = &sink;
     call.exchange_id = exchange_id;
     call.sent_ms = now_ms;
+    const Call &asked = calls_.emplace(id, std::move(call)).first->second;
     waiting_.emplace(exchange_id, id);
     deadlines_.push_back({now_ms + timeout_ms_, id});
     if (!deadline_timer_.armed()) {
         deadline_timer_.arm(timeout_ms_);
     }
     if (connection_.ready()) {
-        send(id, call);
+        send(id, asked);
     } else {
         held_.push_back(id);
     }
-    return std::nullopt;
 }
 
 void RedisRoom::send(uint64_t id, const Call &call)
@@ -121,6 +147,10 @@ void RedisRoom::send(uint64_t id, const Call &call)
     ScriptCall script;
     script.op = call.refund ? ScriptOp::Refund : ScriptOp::Take;
     script.key = redis_key(call.account.digest);
+    if (!call.request_id.empty()) {
+        script.receipt_key =
+            redis_receipt_key(call.account.digest, call.request_id);
+    }
     script.rpm = call.account.rpm;
     script.rpd = call.account.rpd;
     script.units = call.units;
@@ -206,7 +236,8 @@ void RedisRoom::forget(uint64_t exchange_id)
     if (told != decided_.end()) {
         const Decided gone = *told;
         decided_.erase(told);
-        if (gone.verdict.outcome == LimitVerdict::Outcome::Admitted) {
+        if (gone.verdict.outcome == LimitVerdict::Outcome::Admitted ||
+            gone.verdict.outcome == LimitVerdict::Outcome::Charged) {
             undo(gone.account, gone.verdict.stamp);
         }
     }
@@ -243,12 +274,29 @@ void RedisRoom::on_store_reply(uint64_t id, const RedisReply &reply)
     LimitVerdict verdict;
     if (reply.kind == RedisReply::Kind::Error) {
         on_fault(at, reply.text);
+    } else if (!at->second.request_id.empty() && is_new_receipt(reply)) {
+        on_charged(at);
     } else if (read_verdict(reply, at->second.account, verdict)) {
         on_verdict(at, verdict);
     } else {
         // This call, too, ends with the connection.
         connection_.drop(kBadReply, "");
     }
+}
+
+void RedisRoom::on_charged(Calls::iterator at)
+{
+    Call &call = at->second;
+    connection_.worked();
+    if (call.sink == nullptr) {
+        // The client has left, or it was decided and the stamp is Nobody's.
+        undo(call.account, call.stamp);
+    } else {
+        timeouts_ = 0;
+        health_.works();
+        decide(call, charged_verdict(call.stamp));
+    }
+    calls_.erase(at);
 }
 
 void RedisRoom::on_verdict(Calls::iterator at, const LimitVerdict &verdict)
@@ -314,10 +362,11 @@ void RedisRoom::on_fault(Calls::iterator at, std::string_view text)
     if (call.sink != nullptr) {
         if (fault.reaction == Reaction::ThisKey) {
             report_key(call.account, fault);
+            call.request_id.clear(); // known before: else it was not reached
         } else {
             report(fault, text);
         }
-        decide(call, stand_in(call.account));
+        decide(call, stand_in(call));
     }
     calls_.erase(at);
 }
@@ -340,7 +389,7 @@ void RedisRoom::on_store_lost(const StoreFault &fault, std::string_view text)
             local_of(call.account).lost();
         }
         if (call.sink != nullptr) {
-            decide(call, stand_in(call.account));
+            decide(call, stand_in(call));
         }
     }
     tell();
@@ -351,6 +400,7 @@ void RedisRoom::decide(Call &call, const LimitVerdict &verdict)
     waiting_.erase(call.exchange_id);
     decided_.push_back({call.sink, call.exchange_id, call.account, verdict});
     call.sink = nullptr;
+    call.stamp.source = LimitStamp::Source::Nobody; // the exchange's own now
 }
 
 // An exchange that is told may end others, which are forgotten then.

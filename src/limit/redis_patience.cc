@@ -44,10 +44,14 @@ Principal RedisRoom::counted_here(const Account &account) const
     return counted;
 }
 
-LimitVerdict RedisRoom::stand_in(const Account &account)
+LimitVerdict RedisRoom::stand_in(const Call &call)
 {
     if (calls_.size() >= kMaxCalls) {
         report(kOverload, "");
+    }
+    if (!call.request_id.empty() && policy_ != StoreErrorPolicy::Deny) {
+        // This daemon alone has not seen the receipt before.
+        return charged_verdict(call.stamp);
     }
     LimitVerdict verdict;
     switch (policy_) {
@@ -58,7 +62,7 @@ LimitVerdict RedisRoom::stand_in(const Account &account)
         verdict.outcome = LimitVerdict::Outcome::Unavailable;
         break;
     case StoreErrorPolicy::Local:
-        verdict = stand_in_.admit(counted_here(account));
+        verdict = stand_in_.admit(counted_here(call.account));
         verdict.stamp.source = LimitStamp::Source::StandIn;
         break;
     }
@@ -126,7 +130,7 @@ void RedisRoom::on_deadlines()
         if (waits) {
             timeouts_++;
             report(kTimedOut, "");
-            decide(found->second, stand_in(found->second.account));
+            decide(found->second, stand_in(found->second));
         }
     }
     if (timeouts_ >= kMaxTimeouts && !bypassed_ && connection_.ready()) {

@@ -15,6 +15,7 @@ namespace
 
 constexpr int64_t kMinuteMs = 60'000;
 constexpr int64_t kDayMs = 1440 * kMinuteMs;
+constexpr std::array<int64_t, 8> kNewReceipt = {2, 0, 0, 0, 0, 0, 0, 0};
 
 const StoreFault kFaults[] = {
     {"NOSCRIPT", "noscript", Reaction::SendBody, nullptr},
@@ -91,6 +92,14 @@ std::string redis_key(const Sha256 &digest)
     return "llmp:{" + hex(digest, 32) + "}";
 }
 
+std::string redis_receipt_key(const Sha256 &digest, std::string_view request_id)
+{
+    std::string key = redis_key(digest);
+    key += ':';
+    key += request_id;
+    return key;
+}
+
 const char *script_op_name(ScriptOp op)
 {
     static const char *const names[] = {"take", "refund", "peek"};
@@ -137,6 +146,12 @@ bool read_verdict(const RedisReply &reply, const Account &account,
     verdict.stamp.day = day;
     out = verdict;
     return true;
+}
+
+bool is_new_receipt(const RedisReply &reply)
+{
+    return reply.kind == RedisReply::Kind::Numbers &&
+           reply.numbers == kNewReceipt;
 }
 
 const StoreFault &find_fault(std::string_view text)

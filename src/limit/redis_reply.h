@@ -38,6 +38,10 @@ struct Account {
 // llmp:{32 hex digits}: a part of the digest, never the token.
 std::string redis_key(const Sha256 &digest);
 
+// And llmp:{32 hex digits}:id of a request whose receipt was used.
+std::string redis_receipt_key(const Sha256 &digest,
+                              std::string_view request_id);
+
 enum class ScriptOp { Take, Refund, Peek };
 const char *script_op_name(ScriptOp op);
 
@@ -45,6 +49,7 @@ const char *script_op_name(ScriptOp op);
 struct ScriptCall {
     ScriptOp op = ScriptOp::Take;
     std::string key;
+    std::string receipt_key; // of a take; empty: there is no receipt
     uint64_t rpm = 0;
     uint64_t rpd = 0;
     uint64_t units = 1;
@@ -57,6 +62,8 @@ uint64_t script_limit(uint64_t limit);
 // False if the numbers cannot be the script's answer for these limits.
 [[nodiscard]] bool read_verdict(const RedisReply &reply, const Account &account,
                                 LimitVerdict &out);
+// Whether the script has taken a receipt for a new one.
+bool is_new_receipt(const RedisReply &reply);
 
 enum class Reaction {
     Decide,    // nothing but the request is concerned

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -35,6 +36,11 @@ public:
     std::optional<LimitVerdict> admit(const Principal &principal,
                                       uint64_t exchange_id,
                                       LimitSink &sink) override;
+    std::optional<LimitVerdict> redeem(const Principal &principal,
+                                       std::string_view request_id,
+                                       const LimitStamp &stamp,
+                                       uint64_t exchange_id,
+                                       LimitSink &sink) override;
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;
@@ -47,7 +53,8 @@ private:
         bool refund = false;
         bool body_sent = false;
         uint64_t units = 1;
-        LimitStamp stamp; // of a refund
+        LimitStamp stamp;       // of a refund, or of what a receipt is of
+        std::string request_id; // of a receipt that is shown; or empty
         // The exchange that waits; nullptr: none, or none any more.
         LimitSink *sink = nullptr;
         uint64_t exchange_id = 0;
@@ -73,11 +80,13 @@ private:
 
     // Asking and answers: redis_limiter.cc.
     LocalAnswer &local_of(const Account &account);
+    void ask(Call call, uint64_t exchange_id, LimitSink &sink);
     void send(uint64_t id, const Call &call);
     void give_back(const Account &account, uint64_t units,
                    const LimitStamp &stamp);
     void give_leases_back(bool all);
     void undo(const Account &account, const LimitStamp &stamp);
+    void on_charged(Calls::iterator at);
     void on_verdict(Calls::iterator at, const LimitVerdict &verdict);
     void on_fault(Calls::iterator at, std::string_view text);
     void decide(Call &call, const LimitVerdict &verdict);
@@ -86,7 +95,7 @@ private:
     // Where Redis does not decide: redis_patience.cc.
     bool may_ask() const;
     Principal counted_here(const Account &account) const;
-    LimitVerdict stand_in(const Account &account);
+    LimitVerdict stand_in(const Call &call);
     void report(const StoreFault &fault, std::string_view text);
     void report_key(const Account &account, const StoreFault &fault);
     void on_deadlines();

@@ -7,10 +7,16 @@ namespace llmproxy
 // One decision, in one atomic step on Redis' own clock. KEYS[1]: a hash per
 // token (s = start of the minute's window in ms, c = units in it, d = day,
 // e = units of the day). ARGV: take | refund | peek, rpm, rpd (0 = unlimited),
-// units, and for a refund the s and d that they were taken from. Returns ok,
+// units, and of a refund the s and d that they were taken from. Returns ok,
 // why (1 minute, 2 day), and what is left of each window with the ms to its
-// end, then s and d.
-constexpr char kLimitScript[] = R"lua(local t = redis.call('TIME')
+// end, then s and d. KEYS[2], of a take: a receipt, which is remembered for
+// the ms in ARGV[5]; 2 and nothing else if it was not known, and nothing is
+// taken.
+constexpr char kLimitScript[] = R"lua(if KEYS[2] and
+  redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[5]) then
+  return {2, 0, 0, 0, 0, 0, 0, 0}
+end
+local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local rpm, rpd, n = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local h = redis.call('HMGET', KEYS[1], 's', 'c', 'd', 'e')

@@ -173,14 +173,7 @@ void Exchange::on_body_complete()
         refuse(make_error(ApiErrorKind::ConcurrencyLimit), Cause::Denied);
         return;
     }
-    if (accept_receipt()) {
-        // The headers are those that the question was answered with.
-        limits_shown_ = true;
-        dispatch();
-        return;
-    }
-    const std::optional<LimitVerdict> verdict =
-        context_.limiter.admit(*principal_, id_, *this);
+    const std::optional<LimitVerdict> verdict = ask_limiter();
     if (verdict) {
         admitted(*verdict);
     }
@@ -200,8 +193,18 @@ void Exchange::on_limit_verdict(uint64_t, const LimitVerdict &verdict)
 
 void Exchange::admitted(const LimitVerdict &verdict)
 {
-    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
     limits_shown_ = true;
+    if (verdict.outcome == LimitVerdict::Outcome::Charged) {
+        // The headers are those that the question was answered with.
+        ticket_ = LimitTicket(context_.limiter, *principal_, verdict.stamp);
+        dispatch();
+        return;
+    }
+    if (receipt_shown_ &&
+        verdict.outcome != LimitVerdict::Outcome::Unavailable) {
+        refuse_receipt(ReceiptFault::Used);
+    }
+    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
     if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
         const ApiError error = limit_error(verdict, principal_->label, fields_);
         refuse(error, Cause::Denied);

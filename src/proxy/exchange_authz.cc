@@ -151,38 +151,52 @@ void Exchange::answer_authz(int status, Cause cause)
     finish(cause);
 }
 
-bool Exchange::accept_receipt()
+std::optional<LimitVerdict> Exchange::ask_limiter()
 {
+    LimitStamp stamp;
+    stamp.source = LimitStamp::Source::Nobody;
     const std::string_view given =
         field_or_empty(*head_, "X-RateLimit-Checked");
-    if (given.empty()) {
-        return false;
+    if (given == "1" && config_->trust_plain_checked &&
+        is_trusted_proxy(*config_, sink_.peer())) {
+        return charged_verdict(stamp);
     }
-    if (given == "1") {
-        return config_->trust_plain_checked &&
-               is_trusted_proxy(*config_, sink_.peer());
+    const std::string request_id = good_receipt(given, stamp);
+    receipt_shown_ = !request_id.empty();
+    return receipt_shown_ ? context_.limiter.redeem(*principal_, request_id,
+                                                    stamp, id_, *this)
+                          : context_.limiter.admit(*principal_, id_, *this);
+}
+
+std::string Exchange::good_receipt(std::string_view given, LimitStamp &stamp)
+{
+    if (given.empty() || given == "1") {
+        return "";
     }
     std::string_view request_id;
     const ReceiptFault fault = check_receipt(
         receipt_secret(), principal_->digest,
         context_.process.clock.wall_ms() / 1000, given, request_id);
     if (fault != ReceiptFault::None) {
-        log_info("receipt of %s refused: %s", principal_->label.c_str(),
-                 receipt_fault_name(fault));
-        return false;
+        refuse_receipt(fault);
+        return "";
     }
-    std::optional<LimitStamp> stamp;
-    if (!context_.process.receipts.use(
-            std::string(request_id), principal_->digest,
-            context_.process.clock.mono_ms(), stamp)) {
-        log_info("receipt of %s refused: used before",
-                 principal_->label.c_str());
-        return false;
+    std::string id(request_id);
+    std::optional<LimitStamp> charged;
+    if (!context_.process.receipts.use(id, principal_->digest,
+                                       context_.process.clock.mono_ms(),
+                                       charged)) {
+        refuse_receipt(ReceiptFault::Used);
+        return "";
     }
-    if (stamp) {
-        ticket_ = LimitTicket(context_.limiter, *principal_, *stamp);
-    }
-    return true;
+    stamp = charged.value_or(stamp);
+    return id;
+}
+
+void Exchange::refuse_receipt(ReceiptFault fault) const
+{
+    log_info("receipt of %s refused: %s", principal_->label.c_str(),
+             receipt_fault_name(fault));
 }
 
 } // namespace llmproxy

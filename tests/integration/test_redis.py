@@ -3,14 +3,20 @@ there, and what the configuration says of it."""
 
 import hashlib
 import json
+import re
 import threading
 
 import pytest
-from daemon import TOKEN, run_daemon
+from daemon import ROOT, TOKEN, run_daemon
 from raw import Client, ask, chat, request
 from test_limits import limited, ok
 
 KEY = "llmp:{" + hashlib.sha256(TOKEN.encode()).hexdigest()[:32] + "}"
+
+# What the manual says a user of ours must be able to do.
+ACCESS = re.search(r"^\.Li (~llmp.*)\n\.Li (.*) \.$", (
+    ROOT / "man/llm-proxy.conf.5").read_text(), re.M).expand(
+        r"\1 \2").split()
 
 
 @pytest.fixture
@@ -158,10 +164,7 @@ def test_ways_to_get_in(redis, shared, how):
     settings = {"requirepass": "s3cr%t/:@"} if how == "password" else {}
     store = redis(**settings)
     if how == "user":
-        store.ask("ACL", "SETUSER", "llm", "on", ">pä ss#1", "~llmp:*",
-                  "+evalsha", "+eval", "+script|load", "+select",
-                  "+client|setname", "+time", "+hmget", "+hset",
-                  "+pexpireat")
+        store.ask("ACL", "SETUSER", "llm", "on", ">pä ss#1", *ACCESS)
     url = {"unix": store.unix_url,
            "db": f"redis://localhost:{store.port}/7",
            "password": f"redis://:s3cr%25t%2F%3A%40@127.0.0.1:{store.port}",

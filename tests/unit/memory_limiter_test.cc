@@ -331,6 +331,27 @@ static void many_threads_get_exactly_the_limit(void **)
     assert_int_equal(f.peek().remaining_day, 1);
 }
 
+static void a_receipt_takes_nothing_and_gives_back_what_it_is_of(void **)
+{
+    Fixture f(5, 0);
+    MemoryLimiter limiter(f.table);
+    Never never;
+    LimitStamp stamp = limiter.admit(f.principal, 1, never)->stamp;
+    const std::optional<LimitVerdict> known =
+        limiter.redeem(f.principal, "id", stamp, 2, never);
+    assert_int_equal(known->outcome, LimitVerdict::Outcome::Charged);
+    assert_int_equal(limiter.peek(f.principal)->remaining_minute, 4);
+    limiter.refund(f.principal, known->stamp);
+    assert_int_equal(limiter.peek(f.principal)->remaining_minute, 5);
+
+    stamp = limiter.admit(f.principal, 3, never)->stamp;
+    stamp.source = LimitStamp::Source::Nobody;
+    limiter.refund(
+        f.principal,
+        limiter.redeem(f.principal, "other", stamp, 4, never)->stamp);
+    assert_int_equal(limiter.peek(f.principal)->remaining_minute, 4);
+}
+
 static void a_ticket_is_refunded_once_wherever_it_moved(void **)
 {
     Fixture f(5, 0);
@@ -435,6 +456,7 @@ int main()
         cmocka_unit_test(a_reload_keeps_counters_and_lowers_limits_at_once),
         cmocka_unit_test(tokens_do_not_share_a_record),
         cmocka_unit_test(many_threads_get_exactly_the_limit),
+        cmocka_unit_test(a_receipt_takes_nothing_and_gives_back_what_it_is_of),
         cmocka_unit_test(a_ticket_is_refunded_once_wherever_it_moved),
         cmocka_unit_test(so_many_at_a_time_and_no_more),
         cmocka_unit_test(at_a_time_is_exact_over_threads),

@@ -88,6 +88,20 @@ static void nonsense_is_no_verdict(void **)
     assert_false(read_verdict(text, who, v));
 }
 
+static void a_new_receipt_is_said_in_one_way(void **)
+{
+    assert_true(is_new_receipt(numbers({2, 0, 0, 0, 0, 0, 0, 0})));
+    assert_false(is_new_receipt(numbers({1, 0, 9, 1, 19, 1, 1, 1})));
+    for (size_t i = 0; i < 8; i++) {
+        std::array<int64_t, 8> bad = {2, 0, 0, 0, 0, 0, 0, 0};
+        bad[i]++;
+        assert_false(is_new_receipt(numbers(bad)));
+    }
+    RedisReply text = numbers({2, 0, 0, 0, 0, 0, 0, 0});
+    text.kind = RedisReply::Kind::Text;
+    assert_false(is_new_receipt(text));
+}
+
 static void errors_have_a_kind(void **)
 {
     static const struct {
@@ -124,6 +138,9 @@ static void keys_hold_a_part_of_the_digest(void **)
 {
     assert_string_equal(redis_key(sha256("demo-key-123")).c_str(),
                         "llmp:{a52782e3a2d4dd2f95f640b9abfb3b2a}");
+    assert_string_equal(
+        redis_receipt_key(sha256("demo-key-123"), "req_1").c_str(),
+        "llmp:{a52782e3a2d4dd2f95f640b9abfb3b2a}:req_1");
     assert_true(script_limit(5) == 5);
     assert_true(script_limit(UINT64_MAX) == 1'000'000'000'000'000);
 }
@@ -155,6 +172,7 @@ int main()
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grants_and_denials),
         cmocka_unit_test(nonsense_is_no_verdict),
+        cmocka_unit_test(a_new_receipt_is_said_in_one_way),
         cmocka_unit_test(errors_have_a_kind),
         cmocka_unit_test(keys_hold_a_part_of_the_digest),
         cmocka_unit_test(commands_are_words_behind_their_lengths),

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace llmproxy
 {
@@ -23,6 +24,9 @@ struct LimitVerdict {
         DeniedMinute,
         DeniedDay,
         Unavailable, // the store failed and the policy is deny
+        // By the receipt that the request shows: nothing was taken. The stamp
+        // is that of redeem(), and no other number means anything.
+        Charged,
     } outcome = Outcome::Admitted;
     // Limits and what is left after this request, in requests; a limit of 0 =
     // unlimited.
@@ -34,6 +38,14 @@ struct LimitVerdict {
     int64_t reset_day_ms = 0;
     LimitStamp stamp;
 };
+
+inline LimitVerdict charged_verdict(const LimitStamp &stamp)
+{
+    LimitVerdict verdict;
+    verdict.outcome = LimitVerdict::Outcome::Charged;
+    verdict.stamp = stamp;
+    return verdict;
+}
 
 // Receives verdicts that could not be given at once.
 class LimitSink
@@ -62,6 +74,14 @@ public:
     virtual std::optional<LimitVerdict> admit(const Principal &principal,
                                               uint64_t exchange_id,
                                               LimitSink &sink) = 0;
+    // The same for a request with a good receipt of `request_id` that this
+    // process sees for the first time: Charged, unless another one has seen
+    // it; then as admit(). Where the store fails, what this process has seen
+    // decides, but with the policy deny. `stamp`: of the unit that was
+    // charged; of Nobody's if this process does not know.
+    virtual std::optional<LimitVerdict>
+    redeem(const Principal &principal, std::string_view request_id,
+           const LimitStamp &stamp, uint64_t exchange_id, LimitSink &sink) = 0;
     // Gives one unit back to the windows it was taken from, if they last.
     virtual void refund(const Principal &principal,
                         const LimitStamp &stamp) = 0;

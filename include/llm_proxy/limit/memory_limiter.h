@@ -68,6 +68,11 @@ public:
     std::optional<LimitVerdict> admit(const Principal &principal,
                                       uint64_t exchange_id,
                                       LimitSink &sink) override;
+    std::optional<LimitVerdict> redeem(const Principal &principal,
+                                       std::string_view request_id,
+                                       const LimitStamp &stamp,
+                                       uint64_t exchange_id,
+                                       LimitSink &sink) override;
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;

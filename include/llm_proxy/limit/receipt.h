@@ -17,11 +17,15 @@ namespace llmproxy
 std::string make_receipt(std::string_view secret, const Sha256 &token,
                          std::string_view request_id, int64_t now_s);
 
-enum class ReceiptFault { None, Malformed, Forged, Stale, OtherToken };
+enum class ReceiptFault { None, Malformed, Forged, Stale, OtherToken, Used };
 const char *receipt_fault_name(ReceiptFault fault);
 
 // How far the clocks of who signs and who checks may be apart, age included.
 constexpr int64_t kReceiptLifeS = 30;
+
+// As long as one may still be shown, by the clock that is furthest ahead, it
+// must be known whether it was.
+constexpr int64_t kReceiptMemoryMs = (2 * kReceiptLifeS + 1) * 1000;
 
 // Judges a receipt but for having been used before. On None `request_id` is
 // a view into `text`.

@@ -4,6 +4,7 @@
 #include "llm_proxy/config/route.h"
 #include "llm_proxy/http/header_lint.h"
 #include "llm_proxy/json/scanner.h"
+#include "llm_proxy/limit/receipt.h"
 #include "llm_proxy/limit/slot.h"
 #include "llm_proxy/limit/ticket.h"
 #include "llm_proxy/loop/event_loop.h"
@@ -76,8 +77,12 @@ private:
     void admitted(const LimitVerdict &verdict);
     // Hands the request over to the relay.
     void dispatch();
-    // A receipt says that the request has been charged.
-    bool accept_receipt();
+    // Nothing: on_limit_verdict() comes.
+    std::optional<LimitVerdict> ask_limiter();
+    // The request id of a receipt that nobody here has seen used; empty: it
+    // counts for nothing.
+    std::string good_receipt(std::string_view given, LimitStamp &stamp);
+    void refuse_receipt(ReceiptFault fault) const;
     std::string_view receipt_secret() const;
     // /internal/authz
     void authorize();
@@ -122,7 +127,8 @@ private:
     uint64_t bytes_in_ = 0;
     int status_ = 0;
     bool json_ok_ = true;
-    bool limits_shown_ = false; // in fields_
+    bool limits_shown_ = false;  // in fields_
+    bool receipt_shown_ = false; // a good one
     bool over_ = false;
 };
 
