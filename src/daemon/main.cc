@@ -22,6 +22,7 @@
 
 #include <event2/event.h>
 
+#include "name_resolver.h"
 #include "options.h"
 #include "process_clock.h"
 #include "supervisor.h"
@@ -144,11 +145,13 @@ void warn_of_expired(const Config &config)
 }
 
 // Whether the Redis server is there and does what limits need of it.
-bool check_store(Config &config)
+bool check_store(const Config &config)
 {
     Error err;
+    EventLoop loop;
+    NameResolver resolver(loop);
     if (config.limit_store != LimitStore::Redis ||
-        (find_redis(config, err) && check_redis(config, err))) {
+        check_redis(loop, resolver, config, err)) {
         return true;
     }
     (void)fprintf(stderr, "REDIS_URL: %s: %s\n",

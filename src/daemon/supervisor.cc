@@ -3,7 +3,6 @@
 
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
-#include "llm_proxy/limit/redis_limiter.h"
 
 #include <cerrno>
 #include <csignal>
@@ -131,7 +130,6 @@ bool Supervisor::start_workers()
 
 void Supervisor::apply(const std::shared_ptr<Config> &config)
 {
-    find_store(*config);
     process_.limits.assign_slots(config->tokens);
     process_.buffered.set_limit(config->max_buffered_bytes);
     process_.reserved.set_limit(config->max_buffered_bytes);
@@ -142,20 +140,6 @@ void Supervisor::apply(const std::shared_ptr<Config> &config)
     config_ = config;
     for (const std::string &warning : config->warnings) {
         log_warning("%s", warning.c_str());
-    }
-}
-
-// A name that cannot be looked up now keeps the addresses that it had.
-void Supervisor::find_store(Config &config)
-{
-    Error err;
-    if (find_redis(config, err)) {
-        return;
-    }
-    log_warning("REDIS_URL: %s", err.message.c_str());
-    if (config_ != nullptr &&
-        config_->redis_url.host == config.redis_url.host) {
-        config.redis_addresses = config_->redis_addresses;
     }
 }
 

@@ -46,7 +46,6 @@ private:
     int open_listeners();
     void close_listeners();
     bool start_workers();
-    void find_store(Config &config);
     void apply(const std::shared_ptr<Config> &config);
     void reload();
     void reopen_logs();

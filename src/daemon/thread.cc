@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <memory>
+#include <string>
 #include <utility>
 
 namespace llmproxy
@@ -17,28 +19,50 @@ constexpr size_t kStack = size_t{8} << 20;
 
 } // namespace
 
-bool Thread::start(std::function<void()> work, Error &err)
+bool Thread::create(pthread_t &id, bool detached, void *(*run)(void *),
+                    void *arg, Error &err)
 {
-    work_ = std::move(work);
     pthread_attr_t attributes;
     int code = pthread_attr_init(&attributes);
     if (code == 0) {
         code = pthread_attr_setstacksize(&attributes, kStack);
+        if (code == 0 && detached) {
+            code = pthread_attr_setdetachstate(&attributes,
+                                               PTHREAD_CREATE_DETACHED);
+        }
         sigset_t all;
         sigset_t before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         if (code == 0) {
-            code = pthread_create(&id_, &attributes, run_cb, this);
+            code = pthread_create(&id, &attributes, run, arg);
         }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
         pthread_attr_destroy(&attributes);
     }
-    started_ = code == 0;
-    if (!started_) {
+    if (code != 0) {
         err.message = std::string("cannot start a thread: ") + strerror(code);
     }
+    return code == 0;
+}
+
+bool Thread::start(std::function<void()> work, Error &err)
+{
+    work_ = std::move(work);
+    started_ = create(id_, false, run_cb, this, err);
     return started_;
+}
+
+bool Thread::launch(std::function<void()> work, Error &err)
+{
+    std::unique_ptr<std::function<void()>> given =
+        std::make_unique<std::function<void()>>(std::move(work));
+    pthread_t id{};
+    if (!create(id, true, run_launched_cb, given.get(), err)) {
+        return false;
+    }
+    (void)given.release(); // the thread's
+    return true;
 }
 
 void Thread::join()
@@ -52,6 +76,14 @@ void Thread::join()
 void *Thread::run_cb(void *arg) noexcept
 {
     static_cast<Thread *>(arg)->work_();
+    return nullptr;
+}
+
+void *Thread::run_launched_cb(void *arg) noexcept
+{
+    const std::unique_ptr<std::function<void()>> work(
+        static_cast<std::function<void()> *>(arg));
+    (*work)();
     return nullptr;
 }
 

@@ -25,9 +25,14 @@ public:
     [[nodiscard]] bool start(std::function<void()> work, Error &err);
     // Waits for its end, if it was started.
     void join();
+    // Begins `work` on a thread that nobody waits for.
+    [[nodiscard]] static bool launch(std::function<void()> work, Error &err);
 
 private:
     static void *run_cb(void *arg) noexcept;
+    static void *run_launched_cb(void *arg) noexcept;
+    static bool create(pthread_t &id, bool detached, void *(*run)(void *),
+                       void *arg, Error &err);
 
     std::function<void()> work_;
     pthread_t id_{};

@@ -113,7 +113,7 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
                std::function<void()> drained)
     : process_(process), loads_(loads), index_(index),
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
-      helper_(loop_), access_log_(loop_, process.access_log),
+      helper_(loop_), resolver_(loop_), access_log_(loop_, process.access_log),
       pool_(loop_, process.gates), memory_limiter_(process.limits),
       redis_limiter_(make_redis_limiter(*config)),
       catalog_(loop_, helper_, pool_),
@@ -134,7 +134,7 @@ Worker::~Worker() = default;
 std::unique_ptr<RedisLimiter> Worker::make_redis_limiter(const Config &config)
 {
     return config.limit_store == LimitStore::Redis
-               ? RedisLimiter::make(loop_, process_.limits,
+               ? RedisLimiter::make(loop_, resolver_, process_.limits,
                                     process_.limit_store, config)
                : nullptr;
 }

@@ -18,6 +18,7 @@
 
 #include "helper_thread.h"
 #include "listener.h"
+#include "name_resolver.h"
 
 namespace llmproxy
 {
@@ -80,6 +81,7 @@ private:
     std::unique_ptr<ReadBuffer> read_buffer_;
     EventLoop loop_;
     HelperThread helper_;
+    NameResolver resolver_;
     AccessLogBuffer access_log_;
     UpstreamPool pool_;
     MemoryLimiter memory_limiter_;

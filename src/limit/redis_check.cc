@@ -1,8 +1,6 @@
-// What a configuration's store is good for, found out before it is used: its
-// addresses, and for -t --connect a login and a run of the script.
+// What a configuration's store is good for, found out before it is used, for
+// -t --connect: a login and a run of the script.
 #include "llm_proxy/limit/redis_limiter.h"
-
-#include <netdb.h>
 
 #include "redis_connection.h"
 
@@ -18,11 +16,10 @@ constexpr uint64_t kPeekId = RedisConnection::kFirstId;
 class StoreCheck final : private RedisUser, private TimerHandler
 {
 public:
-    explicit StoreCheck(const Config &config)
-        : timer_(loop_, *this), connection_(loop_, *this)
+    StoreCheck(EventLoop &loop, Resolver &resolver, const Config &config)
+        : loop_(loop), timer_(loop, *this), connection_(loop, resolver, *this)
     {
-        connection_.use(
-            {config.redis_url, config.redis_addresses, config.redis_ca_file});
+        connection_.use({config.redis_url, config.redis_ca_file});
     }
     virtual ~StoreCheck() = default;
     StoreCheck(const StoreCheck &) = delete;
@@ -85,7 +82,7 @@ private:
         loop_.stop();
     }
 
-    EventLoop loop_;
+    EventLoop &loop_;
     Timer timer_;
     RedisConnection connection_;
     std::string failure_;
@@ -94,34 +91,10 @@ private:
 
 } // namespace
 
-bool find_redis(Config &config, Error &err)
+bool check_redis(EventLoop &loop, Resolver &resolver, const Config &config,
+                 Error &err)
 {
-    const RedisUrl &url = config.redis_url;
-    if (config.limit_store != LimitStore::Redis || !url.unix_path.empty()) {
-        return true;
-    }
-    addrinfo wanted = {};
-    wanted.ai_socktype = SOCK_STREAM;
-    addrinfo *list = nullptr;
-    const int code = getaddrinfo(url.host.c_str(), nullptr, &wanted, &list);
-    if (code != 0) {
-        err.message = url.host + ": " + gai_strerror(code);
-        return false;
-    }
-    for (const addrinfo *one = list; one != nullptr; one = one->ai_next) {
-        char text[NI_MAXHOST];
-        if (getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof text,
-                        nullptr, 0, NI_NUMERICHOST) == 0) {
-            config.redis_addresses.emplace_back(text);
-        }
-    }
-    freeaddrinfo(list);
-    return true;
-}
-
-bool check_redis(const Config &config, Error &err)
-{
-    StoreCheck check(config);
+    StoreCheck check(loop, resolver, config);
     return check.run(err);
 }
 

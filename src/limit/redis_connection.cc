@@ -64,8 +64,7 @@ int64_t with_jitter(int64_t delay_ms)
 
 bool operator==(const RedisTarget &a, const RedisTarget &b)
 {
-    return a.url == b.url && a.addresses == b.addresses &&
-           a.ca_file == b.ca_file;
+    return a.url == b.url && a.ca_file == b.ca_file;
 }
 
 // What the context's hooks and callbacks point to.
@@ -134,8 +133,9 @@ std::string RedisConnection::version()
     return speaks_redis_tls() ? text + " (TLS)" : text;
 }
 
-RedisConnection::RedisConnection(EventLoop &loop, RedisUser &user)
-    : loop_(loop), user_(user), timer_(loop, *this)
+RedisConnection::RedisConnection(EventLoop &loop, Resolver &resolver,
+                                 RedisUser &user)
+    : loop_(loop), resolver_(resolver), user_(user), timer_(loop, *this)
 {
     TurnEndHandler &handler = *this;
     loop_.add_turn_end(handler);
@@ -145,6 +145,7 @@ RedisConnection::~RedisConnection()
 {
     TurnEndHandler &handler = *this;
     loop_.remove_turn_end(handler);
+    resolver_.forget(*this);
     close();
 }
 
@@ -152,6 +153,8 @@ void RedisConnection::use(RedisTarget target)
 {
     close();
     fault_ = nullptr;
+    resolver_.forget(*this);
+    addresses_.clear();
     target_ = std::move(target);
     attempts_ = 0;
     connect();
@@ -160,6 +163,34 @@ void RedisConnection::use(RedisTarget target)
 void RedisConnection::connect()
 {
     state_ = State::Connecting;
+    looking_up_ = target_.url.unix_path.empty();
+    if (looking_up_) {
+        timer_.arm(kSetupMs);
+        resolver_.look_up(target_.url.host, *this);
+    } else {
+        open();
+    }
+}
+
+void RedisConnection::on_addresses(std::vector<std::string> addresses,
+                                   const Error &err)
+{
+    if (!addresses.empty()) {
+        addresses_ = std::move(addresses);
+    }
+    if (!looking_up_) {
+        return; // it came too late
+    }
+    looking_up_ = false;
+    if (addresses_.empty()) {
+        drop(kUnreachable, err.message);
+    } else {
+        open();
+    }
+}
+
+void RedisConnection::open()
+{
     timer_.arm(kSetupMs);
     Error err;
     if (!open_context(err)) {
@@ -175,12 +206,9 @@ bool RedisConnection::open_context(Error &err)
     const RedisUrl &url = target_.url;
     if (!url.unix_path.empty()) {
         context_ = redisAsyncConnectUnix(url.unix_path.c_str());
-    } else if (target_.addresses.empty()) {
-        err.message = url.host + " has no address";
-        return false;
     } else {
-        const size_t turn = attempts_ % target_.addresses.size();
-        context_ = redisAsyncConnect(target_.addresses[turn].c_str(), url.port);
+        const std::string &address = addresses_[attempts_ % addresses_.size()];
+        context_ = redisAsyncConnect(address.c_str(), url.port);
     }
     if (context_ == nullptr || context_->err != 0) {
         err.message = context_ == nullptr ? "out of memory" : context_->errstr;
@@ -398,6 +426,7 @@ void RedisConnection::drop(const StoreFault &fault, std::string_view text)
 void RedisConnection::close()
 {
     state_ = State::Idle;
+    looking_up_ = false;
     timer_.cancel();
     connected_ = false;
     if (context_ != nullptr) {
@@ -429,8 +458,13 @@ void RedisConnection::on_timer(Timer &)
 {
     if (state_ == State::Waiting) {
         connect();
-    } else {
+    } else if (!looking_up_) {
         drop(kUnreachable, "no answer within a second");
+    } else if (addresses_.empty()) {
+        drop(kUnreachable, target_.url.host + " is not found within a second");
+    } else {
+        looking_up_ = false;
+        open();
     }
 }
 

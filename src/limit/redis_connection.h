@@ -3,6 +3,7 @@
 
 #include "llm_proxy/config/redis_url.h"
 #include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/resolver.h"
 
 #include <cstdint>
 #include <initializer_list>
@@ -23,7 +24,6 @@ namespace llmproxy
 // Where to connect.
 struct RedisTarget {
     RedisUrl url;
-    std::vector<std::string> addresses; // numeric, tried in turn
     std::string ca_file;
 };
 bool operator==(const RedisTarget &a, const RedisTarget &b);
@@ -49,18 +49,21 @@ protected:
 };
 
 // One connection to Redis, logged in and with the script loaded, made anew
-// for as long as it lives: after 100 ms at first, 5 s at last. What is sent
-// in one turn of the loop goes out in one write. Knows commands, not limits.
+// for as long as it lives: after 100 ms at first, 5 s at last. The host's name
+// is looked up for each, so that it follows a server that moves; what is known
+// of it is used again where nothing new can be learned. What is sent in one
+// turn of the loop goes out in one write. Knows commands, not limits.
 class RedisConnection final : private IoHandler,
                               private TimerHandler,
-                              private TurnEndHandler
+                              private TurnEndHandler,
+                              private ResolverClient
 {
 public:
     // Ids below are the connection's own.
     static constexpr uint64_t kFirstId = 16;
 
-    // Both outlive the connection.
-    RedisConnection(EventLoop &loop, RedisUser &user);
+    // All outlive the connection.
+    RedisConnection(EventLoop &loop, Resolver &resolver, RedisUser &user);
     ~RedisConnection();
     RedisConnection(const RedisConnection &) = delete;
     RedisConnection &operator=(const RedisConnection &) = delete;
@@ -91,8 +94,11 @@ private:
     void on_io(bool readable, bool writable) override;
     void on_timer(Timer &timer) override;
     bool on_turn_end() override;
+    void on_addresses(std::vector<std::string> addresses,
+                      const Error &err) override;
 
     void connect();
+    void open();
     bool open_context(Error &err);
     void prepare_socket();
     void send_setup();
@@ -106,10 +112,13 @@ private:
     void update_watch();
 
     EventLoop &loop_;
+    Resolver &resolver_;
     RedisUser &user_;
     Timer timer_; // to the end of the set-up, or to the next attempt
     State state_ = State::Idle;
     RedisTarget target_;
+    std::vector<std::string> addresses_; // numeric, tried in turn
+    bool looking_up_ = false;
     redisAsyncContext *context_ = nullptr;
     std::unique_ptr<IoWatch> watch_;
     std::string script_digest_;

@@ -20,12 +20,13 @@ constexpr int64_t kLeaseSweepMs = 100;
 } // namespace
 
 std::unique_ptr<RedisLimiter> RedisLimiter::make(EventLoop &loop,
+                                                 Resolver &resolver,
                                                  MemoryLimitTable &stand_in,
                                                  StoreHealth &health,
                                                  const Config &config)
 {
     std::unique_ptr<RedisLimiter> limiter =
-        std::make_unique<RedisRoom>(loop, stand_in, health);
+        std::make_unique<RedisRoom>(loop, resolver, stand_in, health);
     limiter->configure(config);
     return limiter;
 }
@@ -35,10 +36,10 @@ std::string redis_version()
     return RedisConnection::version();
 }
 
-RedisRoom::RedisRoom(EventLoop &loop, MemoryLimitTable &stand_in,
-                     StoreHealth &health)
+RedisRoom::RedisRoom(EventLoop &loop, Resolver &resolver,
+                     MemoryLimitTable &stand_in, StoreHealth &health)
     : loop_(loop), stand_in_(stand_in), health_(health),
-      connection_(loop, *this), deadline_timer_(loop, *this),
+      connection_(loop, resolver, *this), deadline_timer_(loop, *this),
       probe_timer_(loop, *this), lease_timer_(loop, *this)
 {
 }
@@ -57,8 +58,7 @@ void RedisRoom::configure(const Config &config)
     policy_ = config.limit_on_error;
     timeout_ms_ = config.redis_timeout_ms;
     lease_rule_ = {config.limit_lease, config.limit_instances, config.workers};
-    RedisTarget target = {config.redis_url, config.redis_addresses,
-                          config.redis_ca_file};
+    RedisTarget target = {config.redis_url, config.redis_ca_file};
     if (target == connection_.target()) {
         return;
     }

@@ -27,7 +27,8 @@ class RedisRoom final : public RedisLimiter,
                         private TimerHandler
 {
 public:
-    RedisRoom(EventLoop &loop, MemoryLimitTable &stand_in, StoreHealth &health);
+    RedisRoom(EventLoop &loop, Resolver &resolver, MemoryLimitTable &stand_in,
+              StoreHealth &health);
     ~RedisRoom() override;
     RedisRoom(const RedisRoom &) = delete;
     RedisRoom &operator=(const RedisRoom &) = delete;

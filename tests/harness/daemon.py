@@ -57,14 +57,16 @@ class Daemon:
     """
 
     def __init__(self, folder, tokens=None, env=None, preexec=None,
-                 **settings):
+                 names=None, **settings):
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "llm-proxy.conf"
         self.log_path = self.folder / "stderr"
         self.clock_path = self.folder / "clock"
+        self.names_path = self.folder / "names"
         self.access_path = self.folder / "access.log"
         self.clock_ms = 0
         self.advance(0)
+        self.set_names(names or {})
         self.settings = {
             "LISTEN": "127.0.0.1:0",
             "WORKERS": 2,
@@ -81,7 +83,8 @@ class Daemon:
                 [DAEMON, "-c", str(self.config)], stderr=log,
                 stdin=subprocess.DEVNULL, preexec_fn=preexec,
                 env=clean_environment(
-                    LLM_PROXY_CLOCK_FILE=str(self.clock_path), **(env or {})))
+                    LLM_PROXY_CLOCK_FILE=str(self.clock_path),
+                    LLM_PROXY_NAMES_FILE=str(self.names_path), **(env or {})))
         self.wait_log(r" ready, ")
         found = re.search(r"listening on 127\.0\.0\.1:(\d+)", self.log)
         self.port = int(found[1]) if found else None
@@ -146,6 +149,14 @@ class Daemon:
         following = self.clock_path.with_suffix(".next")
         following.write_text(f"{self.clock_ms}\n")
         following.replace(self.clock_path)
+
+    def set_names(self, names):
+        """What hosts' names mean to the daemon; an address of ... is one
+        that the name server does not say for now."""
+        following = self.names_path.with_suffix(".next")
+        following.write_text("".join(f"{name} {address}\n"
+                                     for name, address in names.items()))
+        following.replace(self.names_path)
 
     def set_clock(self, ms):
         self.advance(ms - self.clock_ms)

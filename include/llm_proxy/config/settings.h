@@ -72,9 +72,7 @@ struct Config {
     int64_t state_interval_ms = 0;
 
     LimitStore limit_store = LimitStore::Memory;
-    RedisUrl redis_url; // of LimitStore::Redis
-    // Its addresses, numeric; the daemon looks them up before it publishes.
-    std::vector<std::string> redis_addresses;
+    RedisUrl redis_url;        // of LimitStore::Redis
     std::string redis_ca_file; // empty = the system's certificates
     int64_t redis_timeout_ms = 0;
     StoreErrorPolicy limit_on_error = StoreErrorPolicy::Local;

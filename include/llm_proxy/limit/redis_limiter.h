@@ -7,10 +7,10 @@
 #include "llm_proxy/limit/memory_limiter.h"
 #include "llm_proxy/limit/store_health.h"
 #include "llm_proxy/loop/event_loop.h"
+#include "llm_proxy/loop/resolver.h"
 
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace llmproxy
 {
@@ -23,20 +23,17 @@ class RedisLimiter : public Limiter
 {
 public:
     // All but the configuration outlive the limiter. It begins to connect.
-    static std::unique_ptr<RedisLimiter> make(EventLoop &loop,
-                                              MemoryLimitTable &stand_in,
-                                              StoreHealth &health,
-                                              const Config &config);
+    static std::unique_ptr<RedisLimiter>
+    make(EventLoop &loop, Resolver &resolver, MemoryLimitTable &stand_in,
+         StoreHealth &health, const Config &config);
     // A new configuration: connects anew only if the server is another.
     virtual void configure(const Config &config) = 0;
 };
 
-// Fills config.redis_addresses where a Redis server is used. Asks the
-// resolver, which may take seconds: not for a loop that serves.
-[[nodiscard]] bool find_redis(Config &config, Error &err);
 // Logs in, loads the script and runs it without taking anything; takes three
-// seconds at most. The configuration's addresses are known.
-[[nodiscard]] bool check_redis(const Config &config, Error &err);
+// seconds at most. The loop, which it runs and stops, is for nothing else.
+[[nodiscard]] bool check_redis(EventLoop &loop, Resolver &resolver,
+                               const Config &config, Error &err);
 // "hiredis/1.2.0", and whether it speaks TLS.
 std::string redis_version();
 
