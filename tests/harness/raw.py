@@ -4,7 +4,7 @@ import json
 import socket
 import time
 
-from daemon import SLOW, TOKEN
+from daemon import SETTLE, SLOW, TOKEN
 
 
 class Closed(Exception):
@@ -181,6 +181,14 @@ class Client:
             return True
         except TimeoutError:
             return False
+
+
+def settle(port):
+    """A daemon with one worker has seen all that was sent to it before. The
+    first answer may be older than that, if both came in the same turn."""
+    for _ in range(2):
+        assert ask(port, "/healthz", token=None,
+                   headers=[f"X-Request-Id: {SETTLE}"]).status == 200
 
 
 def ask(port, *arguments, **named):

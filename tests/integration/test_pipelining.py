@@ -8,7 +8,7 @@ import time
 
 import pytest
 from daemon import SLOW
-from raw import TOKEN, Client, Closed, ask, chat, request
+from raw import TOKEN, Client, Closed, ask, chat, request, settle
 
 
 
@@ -21,7 +21,7 @@ def test_a_chat_behind_a_list_of_models_does_not_wait(proxy):
     with Client(daemon.port) as client:
         client.ask("/v1/models")
         client.ask(body=chat())
-        time.sleep(0.2)
+        settle(daemon.port)
         for behind in (request(body=chat()), request("/v1/models")):
             began = time.monotonic()
             client.send(request("/v1/models") + behind)
@@ -100,7 +100,7 @@ def test_who_leaves_with_a_full_pipeline_frees_the_backend(proxy, ahead,
             client.chunk(client.head())
         backend.wait_requests(1)
         client.send(request(body=chat(text="x" * 60_000))[:ahead])
-        time.sleep(0.1)
+        settle(daemon.port)
         if reset:
             client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                    struct.pack("ii", 1, 0))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from daemon import SLOW
-from raw import Client, chat, request
+from raw import Client, chat, request, settle
 
 
 class Gatekeeper:
@@ -30,14 +30,17 @@ class Gatekeeper:
         peer.whole({"ok": 1})
 
 
-def start(daemon, texts, **more):
+def start(daemon, texts, workers=1, **more):
     """One client a text, each known to be under way before the next."""
     clients = []
     for text in texts:
         client = Client(daemon.port)
         client.send(request(body=chat(text=text, **more)))
         clients.append(client)
-        time.sleep(0.05 * SLOW)
+        if workers == 1:
+            settle(daemon.port)
+        else:  # nothing tells when another one has read it
+            time.sleep(0.05 * SLOW)
     return clients
 
 
@@ -46,8 +49,8 @@ def test_first_in_first_out_over_workers(proxy, workers):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, WORKERS=workers, BACKEND_MAX_INFLIGHT=2)
     texts = [f"n{i}" for i in range(8)]
-    clients = start(daemon, texts)
-    assert len(behind.requests) == 2
+    clients = start(daemon, texts, workers)
+    behind.wait_requests(2)
     for done in range(1, 9):
         keeper.permits.release()
         behind.wait_requests(min(8, 2 + done))
@@ -65,7 +68,7 @@ def test_first_in_first_out_over_workers(proxy, workers):
 def test_waiting_has_a_limit_and_costs_nothing(proxy, stream, model):
     keeper = Gatekeeper()
     daemon, behind = proxy(
-        keeper, BACKEND_MAX_INFLIGHT=1, QUEUE_TIMEOUT="300ms",
+        keeper, WORKERS=1, BACKEND_MAX_INFLIGHT=1, QUEUE_TIMEOUT="300ms",
         SSE_KEEPALIVE="50ms",
         tokens=[{"token": "demo-key-123", "label": "demo", "rpm": 100}])
     first, second = start(daemon, ["a", "b"], model=model, stream=stream)
@@ -88,7 +91,8 @@ def test_waiting_has_a_limit_and_costs_nothing(proxy, stream, model):
 
 def test_a_full_queue_refuses_at_once(proxy):
     keeper = Gatekeeper()
-    daemon, behind = proxy(keeper, BACKEND_MAX_INFLIGHT=1, QUEUE_SIZE=1)
+    daemon, behind = proxy(keeper, WORKERS=1, BACKEND_MAX_INFLIGHT=1,
+                           QUEUE_SIZE=1)
     first, second, third = start(daemon, ["a", "b", "c"])
     assert third.answer().error["code"] == "backend_busy"
     keeper.permits.release(2)
@@ -108,10 +112,10 @@ def test_a_list_of_models_does_not_queue(proxy):
             peer.whole({"object": "list", "models": [],
                         "data": [{"id": "m", "object": "model"}]})
 
-    daemon, _ = proxy(handler, BACKEND_MAX_INFLIGHT=1)
+    daemon, behind = proxy(handler, BACKEND_MAX_INFLIGHT=1)
     with Client(daemon.port) as running, Client(daemon.port) as client:
         running.send(request(body=chat()))
-        time.sleep(0.1 * SLOW)
+        behind.wait_requests(1)
         answer = client.ask("/v1/models")
         assert [model["id"] for model in answer.json["data"]] == ["vllm:m"]
         assert answer.header("X-Proxy-Partial") is None
@@ -123,7 +127,7 @@ def test_a_list_of_models_does_not_queue(proxy):
 def test_who_leaves_the_queue_is_skipped(proxy, workers):
     keeper = Gatekeeper()
     daemon, behind = proxy(keeper, WORKERS=workers, BACKEND_MAX_INFLIGHT=1)
-    first, second, third = start(daemon, ["a", "b", "c"])
+    first, second, third = start(daemon, ["a", "b", "c"], workers)
     second.close()
     daemon.wait_access(1)
     assert daemon.access[0]["cause"] == "client_gone"
@@ -135,9 +139,9 @@ def test_who_leaves_the_queue_is_skipped(proxy, workers):
 
 def test_a_raised_limit_lets_waiters_in(proxy):
     keeper = Gatekeeper()
-    daemon, behind = proxy(keeper, BACKEND_MAX_INFLIGHT=1)
+    daemon, behind = proxy(keeper, WORKERS=1, BACKEND_MAX_INFLIGHT=1)
     clients = start(daemon, ["a", "b", "c"])
-    assert len(behind.requests) == 1
+    assert len(behind.wait_requests(1)) == 1
     daemon.write_config(BACKEND_MAX_INFLIGHT=3)
     daemon.reload()
     behind.wait_requests(3)
@@ -151,7 +155,7 @@ def test_one_backends_queue_is_not_the_others(daemon, backend):
     blocked = backend(keeper)
     free = backend()
     one = daemon(VLLM_BASE_URL=blocked.url, OLLAMA_BASE_URL=free.url,
-                 BACKEND_MAX_INFLIGHT=1)
+                 WORKERS=1, BACKEND_MAX_INFLIGHT=1)
     first, second = start(one, ["a", "b"])
     with Client(one.port) as client:
         assert client.ask(body=chat("ollama:demo")).status == 200

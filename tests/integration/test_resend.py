@@ -58,8 +58,8 @@ def test_a_queued_request_gets_no_comment_and_is_whole(proxy):
         gate.wait(20)
         peer.whole({"ok": 1})
 
-    daemon, _ = proxy(handler, WORKERS=1, SSE_KEEPALIVE="100ms",
-                      DEFAULT_BACKEND="vllm", BACKEND_MAX_INFLIGHT=1)
+    daemon, behind = proxy(handler, WORKERS=1, SSE_KEEPALIVE="100ms",
+                           DEFAULT_BACKEND="vllm", BACKEND_MAX_INFLIGHT=1)
     wide = {**chat("m"), "x": "z" * 30_000}
     gate.set()
     for _ in range(2):
@@ -67,7 +67,7 @@ def test_a_queued_request_gets_no_comment_and_is_whole(proxy):
     gate.clear()
     with Client(daemon.port) as holder, Client(daemon.port) as client:
         holder.send(request(body=wide))
-        time.sleep(0.1 * SLOW)
+        behind.wait_requests(3)
         client.send(request(body=LONG))
         time.sleep(0.3 * SLOW)
         gate.set()
