@@ -366,6 +366,10 @@ bool lint_trailers(std::string_view block, const LintLimits &limits,
         if (!lint_field_line(line, limits, field, fault)) {
             return false;
         }
+        if (iequals(field.name, "content-length") ||
+            iequals(field.name, "transfer-encoding")) {
+            return fail(fault, 400, "L6", "A trailer cannot frame the body.");
+        }
     }
 }
 

@@ -201,7 +201,9 @@ static void chunk_framing_is_strict(void **)
         {"0\r\n: b\r\n\r\n", "</x>!400"},
         {"0\r\nA: b\r\n c\r\n\r\n", "</x>!400"},
         {"0\r\nA: \x01\r\n\r\n", "</x>!400"},
-        {"0\r\nA: b\r\nContent-Length: 9\r\n\r\n", "</x>."},
+        {"0\r\nA: b\r\nContent-Length: 9\r\n\r\n", "</x>!400"},
+        {"0\r\nTransfer-Encoding: chunked\r\n\r\n", "</x>!400"},
+        {"0\r\nA: b\r\nConnection: close\r\n\r\n", "</x>."},
         {"1;a=\"x ;y\";b\r\na\r\n0\r\n\r\n", "</x>a."},
         {"01;a=b\r\na\r\n000\r\n\r\n", "</x>a."},
     };

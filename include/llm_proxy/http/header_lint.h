@@ -31,7 +31,8 @@ struct HttpFault {
                              RequestHead &head, HttpFault &fault);
 
 // Judges a trailer section, the empty line at its end included, line by line
-// as L1, L3 and L4 judge header fields. What it says is dropped all the same.
+// as L1, L3 and L4 judge header fields; none may frame the body, which some
+// parsers take and others refuse. What it says is dropped all the same.
 [[nodiscard]] bool lint_trailers(std::string_view block,
                                  const LintLimits &limits, HttpFault &fault);
 
