@@ -176,6 +176,11 @@ int check_config(const Options &options, const std::string &path,
     if (!ok) {
         return kExitConfig;
     }
+    Error err;
+    if (!read_redis_trust(config, err)) {
+        (void)fprintf(stderr, "%s\n", err.message.c_str());
+        return kExitConfig;
+    }
     if (options.dump) {
         for (const std::string &line : config.dump) {
             (void)printf("%s\n", line.c_str());

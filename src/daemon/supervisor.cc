@@ -158,7 +158,8 @@ void Supervisor::reload()
     }
     // The error log last: from there on nothing can fail.
     Fd access_log;
-    if (!AccessLog::open(wanted->access_log, access_log, err) ||
+    if (!read_redis_trust(*wanted, err) ||
+        !AccessLog::open(wanted->access_log, access_log, err) ||
         !log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
                        err)) {
         log_error("%s", err.message.c_str());
@@ -179,6 +180,8 @@ void Supervisor::reload()
     if (wanted->limit_store != config_->limit_store) {
         wanted->limit_store = config_->limit_store;
         wanted->redis_url = config_->redis_url;
+        wanted->redis_ca_file = config_->redis_ca_file;
+        wanted->redis_trust = config_->redis_trust;
     }
     wanted->listen = config_->listen;
     wanted->workers = config_->workers;

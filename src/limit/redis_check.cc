@@ -19,7 +19,8 @@ public:
     StoreCheck(EventLoop &loop, Resolver &resolver, const Config &config)
         : loop_(loop), timer_(loop, *this), connection_(loop, resolver, *this)
     {
-        connection_.use({config.redis_url, config.redis_ca_file});
+        connection_.use(
+            {config.redis_url, config.redis_ca_file, config.redis_trust});
     }
     virtual ~StoreCheck() = default;
     StoreCheck(const StoreCheck &) = delete;

@@ -19,7 +19,6 @@
 #include <hiredis/async.h>
 
 #include "redis_script.h"
-#include "redis_tls.h"
 
 namespace llmproxy
 {
@@ -30,13 +29,6 @@ namespace
 constexpr int64_t kSetupMs = 1000;
 constexpr int64_t kFirstRetryMs = 100;
 constexpr int64_t kLastRetryMs = 5000;
-constexpr size_t kDigestSize = 40;
-
-// The commands of a connection's set-up, by their ids.
-constexpr uint64_t kLogin = 1;
-constexpr uint64_t kSelect = 2;
-constexpr uint64_t kName = 3;
-constexpr uint64_t kLoadScript = 4;
 
 // hiredis hands back a pointer, and an id must not outlive what it names.
 void *as_pointer(uint64_t id)
@@ -97,7 +89,7 @@ struct RedisConnection::Hooks {
     {
         ended(context, kConnectionLost);
     }
-    // hiredis frees the context itself.
+    // hiredis frees the context itself, afterwards.
     static void ended(const redisAsyncContext *context, const StoreFault &fault)
     {
         RedisConnection &self = of(context);
@@ -106,7 +98,13 @@ struct RedisConnection::Hooks {
             self.fault_ = self.reader_.unasked() ? &kBadReply : &fault;
             self.fault_text_ =
                 context->errstr == nullptr ? "" : context->errstr;
+            const StoreFault *const known =
+                self.tls_.find_fault(self.fault_text_);
+            if (known != nullptr) {
+                self.fault_ = known;
+            }
         }
+        self.tls_.end();
     }
     static void replied(redisAsyncContext *context, void *reply, void *data)
     {
@@ -197,8 +195,24 @@ void RedisConnection::open()
         drop(kUnreachable, err.message);
         return;
     }
-    send_setup();
     update_watch();
+}
+
+// The server is there. hiredis is not at work: a session that fails at once
+// can be given up.
+void RedisConnection::begin()
+{
+    begun_ = true;
+    const RedisUrl &url = target_.url;
+    Error err;
+    const StoreFault *const fault =
+        url.tls ? tls_.begin(context_->c, target_.trust.get(), url.host, err)
+                : nullptr;
+    if (fault != nullptr) {
+        drop(*fault, err.message);
+        return;
+    }
+    send_setup();
 }
 
 bool RedisConnection::open_context(Error &err)
@@ -227,8 +241,7 @@ bool RedisConnection::open_context(Error &err)
     watch_ = std::make_unique<IoWatch>(loop_, context_->c.fd, handler);
     redisAsyncSetConnectCallback(context_, Hooks::connected);
     redisAsyncSetDisconnectCallback(context_, Hooks::disconnected);
-    return !url.tls ||
-           begin_redis_tls(context_->c, url.host, target_.ca_file, err);
+    return true;
 }
 
 void RedisConnection::prepare_socket()
@@ -240,59 +253,6 @@ void RedisConnection::prepare_socket()
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     }
-}
-
-void RedisConnection::send_setup()
-{
-    const RedisUrl &url = target_.url;
-    if (!url.password.empty() && url.user.empty()) {
-        send(kLogin, {"AUTH", url.password});
-    } else if (!url.password.empty()) {
-        send(kLogin, {"AUTH", url.user, url.password});
-    }
-    if (url.db != 0) {
-        const std::string db = std::to_string(url.db);
-        send(kSelect, {"SELECT", db});
-    }
-    send(kName, {"CLIENT", "SETNAME", "llm-proxyd"});
-    send(kLoadScript, {"SCRIPT", "LOAD", kLimitScript});
-}
-
-void RedisConnection::on_setup_reply(uint64_t step, const RedisReply &reply)
-{
-    const bool failed = reply.kind == RedisReply::Kind::Error;
-    if (failed && step != kName) {
-        const StoreFault &known = find_fault(reply.text);
-        const bool plain =
-            known.prefix == nullptr || known.reaction == Reaction::Slow;
-        // A server that does not know AUTH repeats the password.
-        if (step == kLogin) {
-            drop(plain && starts_with(reply.text, "ERR") ? kLoginRefused
-                                                         : known,
-                 "");
-        } else if (step == kSelect && known.prefix == nullptr) {
-            drop(kWrongDatabase, reply.text);
-        } else if (step == kLoadScript && plain &&
-                   !starts_with(reply.text, "NOAUTH")) {
-            drop(kScriptRefused, reply.text);
-        } else {
-            drop(known, reply.text);
-        }
-        return;
-    }
-    if (step != kLoadScript) {
-        return;
-    }
-    if (reply.kind != RedisReply::Kind::Text ||
-        reply.text.size() != kDigestSize) {
-        drop(kBadReply, "");
-        return;
-    }
-    script_digest_ = reply.text;
-    state_ = State::Ready;
-    timer_.cancel();
-    replies_ = true;
-    user_.on_store_ready();
 }
 
 void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
@@ -349,6 +309,7 @@ void RedisConnection::send(uint64_t id)
 void RedisConnection::on_io(bool readable, bool writable)
 {
     inside_++;
+    tls_.prepare();
     if (readable && context_ != nullptr) {
         redisAsyncHandleRead(context_);
     }
@@ -356,6 +317,9 @@ void RedisConnection::on_io(bool readable, bool writable)
         redisAsyncHandleWrite(context_);
     }
     inside_--;
+    if (connected_ && !begun_ && context_ != nullptr) {
+        begin();
+    }
     settle();
 }
 
@@ -372,6 +336,7 @@ void RedisConnection::flush()
     if (inside_ == 0 && context_ != nullptr && connected_ && want_write_ &&
         !watch_->wants_write()) {
         inside_++;
+        tls_.prepare();
         redisAsyncHandleWrite(context_);
         inside_--;
     }
@@ -429,6 +394,7 @@ void RedisConnection::close()
     looking_up_ = false;
     timer_.cancel();
     connected_ = false;
+    begun_ = false;
     if (context_ != nullptr) {
         redisAsyncContext *context = std::exchange(context_, nullptr);
         // Its callbacks run now and must find nothing to do.
@@ -438,6 +404,7 @@ void RedisConnection::close()
         inside_--;
         fault_ = before;
     }
+    tls_.end();
     watch_.reset();
     want_read_ = false;
     want_write_ = false;
@@ -458,13 +425,16 @@ void RedisConnection::on_timer(Timer &)
 {
     if (state_ == State::Waiting) {
         connect();
-    } else if (!looking_up_) {
-        drop(kUnreachable, "no answer within a second");
-    } else if (addresses_.empty()) {
+    } else if (looking_up_ && addresses_.empty()) {
         drop(kUnreachable, target_.url.host + " is not found within a second");
-    } else {
+    } else if (looking_up_) {
         looking_up_ = false;
         open();
+    } else {
+        drop(kUnreachable,
+             tls_.waiting() ? "no answer in TLS within a second; the port may "
+                              "be one without TLS"
+                            : "no answer within a second");
     }
 }
 

@@ -2,6 +2,7 @@
 #define LLM_PROXY_SRC_LIMIT_REDIS_CONNECTION_H
 
 #include "llm_proxy/config/redis_url.h"
+#include "llm_proxy/config/settings.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/loop/resolver.h"
 
@@ -10,10 +11,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "redis_command.h"
 #include "redis_reply.h"
+#include "redis_tls.h"
 #include "reply_reader.h"
 
 struct redisAsyncContext;
@@ -25,7 +28,9 @@ namespace llmproxy
 struct RedisTarget {
     RedisUrl url;
     std::string ca_file;
+    std::shared_ptr<const RedisTrust> trust; // what is in there
 };
+// Whether it is the same server: what is in a file does not count.
 bool operator==(const RedisTarget &a, const RedisTarget &b);
 
 // Whoever asks the store.
@@ -71,6 +76,11 @@ public:
     // Connects there, leaving where it is now.
     void use(RedisTarget target);
     const RedisTarget &target() const { return target_; }
+    // From the next connection on.
+    void trust(std::shared_ptr<const RedisTrust> trust)
+    {
+        target_.trust = std::move(trust);
+    }
     bool ready() const { return state_ == State::Ready; }
     bool connecting() const { return state_ == State::Connecting; }
     static std::string version();
@@ -99,6 +109,7 @@ private:
 
     void connect();
     void open();
+    void begin();
     bool open_context(Error &err);
     void prepare_socket();
     void send_setup();
@@ -120,12 +131,14 @@ private:
     std::vector<std::string> addresses_; // numeric, tried in turn
     bool looking_up_ = false;
     redisAsyncContext *context_ = nullptr;
+    RedisTls tls_;
     std::unique_ptr<IoWatch> watch_;
     std::string script_digest_;
     ReplyReader reader_;
     RedisCommand command_; // being sent
     unsigned attempts_ = 0;
     bool connected_ = false;
+    bool begun_ = false; // TLS, if any, and the set-up
     bool want_read_ = false;
     bool want_write_ = false;
     bool replies_ = false; // the user has been told of some

@@ -58,8 +58,10 @@ void RedisRoom::configure(const Config &config)
     policy_ = config.limit_on_error;
     timeout_ms_ = config.redis_timeout_ms;
     lease_rule_ = {config.limit_lease, config.limit_instances, config.workers};
-    RedisTarget target = {config.redis_url, config.redis_ca_file};
+    RedisTarget target = {config.redis_url, config.redis_ca_file,
+                          config.redis_trust};
     if (target == connection_.target()) {
+        connection_.trust(std::move(target.trust));
         return;
     }
     connection_.use(std::move(target));

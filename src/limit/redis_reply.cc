@@ -74,6 +74,7 @@ const StoreFault kUnreachable = {nullptr, "unreachable", Reaction::Reconnect,
                                  nullptr};
 const StoreFault kConnectionLost = {nullptr, "lost", Reaction::Reconnect,
                                     nullptr};
+const StoreFault kTlsFailed = {nullptr, "tls", Reaction::Slow, nullptr};
 const StoreFault kTimedOut = {nullptr, "timeout", Reaction::Decide,
                               "no answer within REDIS_TIMEOUT"};
 const StoreFault kBadReply = {nullptr, "bad_reply", Reaction::Reconnect,

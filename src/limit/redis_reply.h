@@ -83,6 +83,7 @@ struct StoreFault {
 
 extern const StoreFault kUnreachable;
 extern const StoreFault kConnectionLost;
+extern const StoreFault kTlsFailed;
 extern const StoreFault kTimedOut;
 extern const StoreFault kBadReply;
 extern const StoreFault kOverload;

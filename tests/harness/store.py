@@ -14,8 +14,12 @@ import time
 
 from daemon import ROOT, SLOW
 
-# Also what speaks its protocol, such as valkey-server.
-SERVER = os.environ.get("REDIS_SERVER", "redis-server")
+
+def find_server():
+    """Redis or Valkey, whichever is there."""
+    named = os.environ.get("REDIS_SERVER")
+    known = ("redis-server", "valkey-server")
+    return named or next(filter(shutil.which, known), known[0])
 
 
 def script():
@@ -88,12 +92,17 @@ class Link:
 
 class Redis:
     """A server on a port and a socket file; settings as redis.conf has them,
-    with _ for -."""
+    with _ for -. With an identity (certs.py) the port speaks TLS."""
 
-    def __init__(self, **settings):
+    def __init__(self, identity=None, **settings):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="llmp-"))
         self.path = self.folder / "sock"
         self.port = free_port()
+        self.tls = identity is not None
+        if self.tls:
+            settings = {"tls_cert_file": identity.cert,
+                        "tls_key_file": identity.key,
+                        "tls_auth_clients": "no", **settings}
         self.settings = settings
         self.password = settings.get("requirepass")
         self.process = None
@@ -101,14 +110,16 @@ class Redis:
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}/0"
+        scheme = "rediss" if self.tls else "redis"
+        return f"{scheme}://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self):
         return f"unix://{self.path}"
 
     def start(self):
-        lines = {"port": self.port, "bind": "127.0.0.1", "save": '""',
+        lines = {"port": 0, "tls-port" if self.tls else "port": self.port,
+                 "bind": "127.0.0.1", "save": '""',
                  "unixsocket": self.path, "dir": self.folder,
                  "logfile": self.folder / "log", "appendonly": "no",
                  **{name.replace("_", "-"): value
@@ -117,7 +128,7 @@ class Redis:
         config.write_text("".join(f"{name} {value}\n"
                                   for name, value in lines.items()))
         self.process = subprocess.Popen(
-            [SERVER, str(config)], stdin=subprocess.DEVNULL,
+            [find_server(), str(config)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 10 * SLOW
         while time.monotonic() < end and self.process.poll() is None:
@@ -176,13 +187,15 @@ class Redis:
 class FakeRedis:
     """Speaks as `answer` says: it gets a command's words and returns the
     bytes of the reply, or None for what a server without a mind of its own
-    would say. It grants whatever it is asked."""
+    would say. It grants whatever it is asked. With an ssl.SSLContext it
+    speaks TLS."""
 
     GRANT = b"*8\r\n:1\r\n:0\r\n:%d\r\n:60000\r\n:%d\r\n:3600000\r\n" \
             b":1700000000000\r\n:19675\r\n"
 
-    def __init__(self, answer=lambda words: None):
+    def __init__(self, answer=lambda words: None, context=None):
         self.answer = answer
+        self.context = context
         self.commands = []
         self.connections = 0
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -206,6 +219,8 @@ class FakeRedis:
 
     def _serve(self, sock):
         with contextlib.suppress(OSError, EOFError, ValueError):
+            if self.context is not None:
+                sock = self.context.wrap_socket(sock, server_side=True)
             stream = sock.makefile("rb")
             while True:
                 words = read_value(stream)

@@ -1,5 +1,6 @@
 """Fixtures: backends that do what the test says, and daemons."""
 
+import json
 import pathlib
 import sys
 
@@ -11,7 +12,7 @@ sys.path[:0] = [str(TESTS / name) for name in
 
 # pylint: disable=wrong-import-position
 from backend import Backend  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import TOKEN, Daemon, run_daemon  # noqa: E402
 from store import FakeRedis, Redis  # noqa: E402
 
 
@@ -32,11 +33,12 @@ def backend():
 
 @pytest.fixture
 def redis():
-    """A factory of redis-servers: redis(setting=value, ...)."""
+    """A factory of redis-servers: redis(setting=value, ...), with an
+    identity of certs.py for TLS."""
     made = []
 
-    def make(**settings):
-        made.append(Redis(**settings))
+    def make(*identity, **settings):
+        made.append(Redis(*identity, **settings))
         return made[-1]
 
     yield make
@@ -49,8 +51,8 @@ def fake_redis():
     """A factory of servers that lie: fake_redis(answer)."""
     made = []
 
-    def make(*answer):
-        made.append(FakeRedis(*answer))
+    def make(*answer, **named):
+        made.append(FakeRedis(*answer, **named))
         return made[-1]
 
     yield make
@@ -91,3 +93,20 @@ def proxy(daemon, backend):
                       **named), behind
 
     return make
+
+
+@pytest.fixture
+def connect(tmp_path):
+    """connect(url, SETTING=value): the exit code and the words of
+    -t --connect for that store."""
+    def run(url, **settings):
+        path = tmp_path / "c.conf"
+        lines = {"RATE_LIMIT_STORE": "redis", "REDIS_URL": url,
+                 "TOKENS_JSON": json.dumps([{"token": TOKEN, "label": "a"}]),
+                 **settings}
+        path.write_text("".join(f"{name}={value}\n"
+                                for name, value in lines.items()))
+        path.chmod(0o600)
+        code, _, err = run_daemon("-t", "--connect", "-c", path)
+        return code, err
+    return run

@@ -234,19 +234,6 @@ def test_requests_of_many_threads(redis, shared, workers):
 
 # -t --connect ---------------------------------------------------------------
 
-@pytest.fixture
-def connect(tmp_path):
-    def run(url, **more):
-        path = tmp_path / "c.conf"
-        path.write_text("RATE_LIMIT_STORE=redis\n"
-                        f"REDIS_URL={url}\n"
-                        "TOKENS_JSON=" + json.dumps(limited(rpm=1)) + "\n")
-        path.chmod(0o600)
-        code, _, err = run_daemon("-t", "--connect", "-c", path, **more)
-        return code, err
-    return run
-
-
 def test_connect_finds_a_good_store(redis, connect):
     store = redis()
     for url in (store.url, store.unix_url, store.unix_url + "?db=15"):

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@
 
 namespace llmproxy
 {
+
+class RedisTrust; // limit/redis_limiter.h
 
 // One thing wrong with the configuration. Printed "file:line: message" or
 // "environment: NAME: message".
@@ -74,6 +77,8 @@ struct Config {
     LimitStore limit_store = LimitStore::Memory;
     RedisUrl redis_url;        // of LimitStore::Redis
     std::string redis_ca_file; // empty = the system's certificates
+    // What they are, for rediss://; connections hold on to it.
+    std::shared_ptr<const RedisTrust> redis_trust;
     int64_t redis_timeout_ms = 0;
     StoreErrorPolicy limit_on_error = StoreErrorPolicy::Local;
     uint64_t limit_instances = 1; // daemons that share the store

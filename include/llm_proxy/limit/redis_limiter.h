@@ -30,6 +30,10 @@ public:
     virtual void configure(const Config &config) = 0;
 };
 
+// Fills config.redis_trust where a Redis server is spoken to in TLS. Reading
+// the system's certificates takes 50 ms: not for a loop that serves. False: the
+// configuration is of no use.
+[[nodiscard]] bool read_redis_trust(Config &config, Error &err);
 // Logs in, loads the script and runs it without taking anything; takes three
 // seconds at most. The loop, which it runs and stops, is for nothing else.
 [[nodiscard]] bool check_redis(EventLoop &loop, Resolver &resolver,
