@@ -25,6 +25,11 @@ demo: deps all
 check: $(VENV)
 	@$(CHECK)
 
+# The same on Debian 13, in a root made by debootstrap.
+SUITES ?= unit integration
+check-trixie:
+	@tests/trixie.sh $(SUITES)
+
 lint: $(VENV)
 	@$(CHECK) lint
 
@@ -101,7 +106,8 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	    $(addprefix -r ,$(REQUIREMENTS))
 	@touch $@
 
-.PHONY: all run demo check lint asan tsan fuzz bench format install deps \
-	deps-check deps-bench clean build-release build-asan build-tsan build-fuzz
+.PHONY: all run demo check check-trixie lint asan tsan fuzz bench format \
+	install deps deps-check deps-bench clean build-release build-asan \
+	build-tsan build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:

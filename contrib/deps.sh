@@ -11,19 +11,20 @@ usage() {
     exit 64
 }
 
-# Package names: GROUP as Debian, Fedora and Alpine call it.
+# Package names: GROUP as Debian, Fedora and Alpine call it. A|B is A where
+# the release has it, otherwise B.
 packages() {
     case $1:$2 in
     apt:run)
         echo build-essential meson ninja-build pkg-config ccache \
             libevent-dev libcurl4-openssl-dev libjansson-dev libhiredis-dev \
-            libssl-dev libcmocka-dev node-llhttp python3 python3-venv \
-            ca-certificates curl ;;
+            libssl-dev libcmocka-dev "libllhttp-dev|node-llhttp" python3 \
+            python3-venv ca-certificates curl ;;
     apt:check)
         echo clang clang-format clang-tidy libclang-rt-dev mandoc \
-            shellcheck nginx-light redis-server ;;
+            shellcheck nginx-light "valkey-server|redis-server" openssl ;;
     apt:bench)
-        echo wrk haproxy nginx-light redis-server ;;
+        echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
             libevent-devel libcurl-devel jansson-devel hiredis-devel \
@@ -31,7 +32,7 @@ packages() {
             ca-certificates curl ;;
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
-            mandoc ShellCheck nginx redis ;;
+            mandoc ShellCheck nginx redis openssl ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
@@ -40,17 +41,25 @@ packages() {
             linux-headers python3 py3-pip ca-certificates curl bash ;;
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
-            redis ;;
+            redis openssl ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     *) usage ;;
     esac
 }
 
+alternatives() {
+    echo "$1" | tr '|' ' '
+}
+
 is_installed() {
     case $manager in
-    apt) [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" \
-        = installed ] ;;
+    apt)
+        for one in $(alternatives "$1"); do
+            [ "$(dpkg-query -W -f='${db:Status-Status}' "$one" 2>/dev/null)" \
+                != installed ] || return 0
+        done
+        return 1 ;;
     dnf) rpm -q --quiet --whatprovides "$1" ;;
     apk) apk info --quiet --installed "$1" ;;
     esac
@@ -78,8 +87,16 @@ install_apt() {
         as_root chmod 755 $policy
     fi
     as_root apt-get update -q
+    chosen=
+    for name in "$@"; do
+        for one in $(alternatives "$name"); do
+            ! apt-cache show "$one" >/dev/null 2>&1 || break
+        done
+        chosen="$chosen $one"
+    done
+    # shellcheck disable=SC2086  # a list of names
     as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qy --no-install-recommends "$@" </dev/null
+        apt-get install -qy --no-install-recommends $chosen </dev/null
 }
 
 [ $# -gt 0 ] || usage

@@ -368,7 +368,9 @@ class Bench:
     def redis(self):
         """Beside the backend, on the other core."""
         self.redis_port = free_port()
-        child = spawn(["redis-server", "--port", self.redis_port, "--bind",
+        server = (shutil.which("redis-server", path=SEARCH)
+                  or "valkey-server")
+        child = spawn([server, "--port", self.redis_port, "--bind",
                        "127.0.0.1", "--save", "", "--dir", self.folder],
                       self.cores[1], stdout=subprocess.DEVNULL)
         try:
