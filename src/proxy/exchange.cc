@@ -246,6 +246,11 @@ void Exchange::on_relay_answering()
     drop_body();
 }
 
+void Exchange::on_relay_ending()
+{
+    slot_.give_back();
+}
+
 void Exchange::on_relay_error(const ApiError &error, Cause cause)
 {
     refuse(error, cause);

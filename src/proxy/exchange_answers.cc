@@ -113,8 +113,7 @@ void Exchange::answer(int status, std::string_view content_type,
     head.status = status;
     head.content_type = content_type;
     head.fields = &fields_;
-    sink_.send_whole(head, body, false);
-    finish(cause);
+    send(head, body, false, cause);
 }
 
 void Exchange::refuse(const ApiError &error, Cause cause)
@@ -146,7 +145,15 @@ void Exchange::refuse(const ApiError &error, Cause cause)
     head.content_type = kJson;
     head.fields = &fields_;
     head.more_fields = &more;
-    sink_.send_whole(head, api_error_body(error), api_error_closes(error.kind));
+    send(head, api_error_body(error), api_error_closes(error.kind), cause);
+}
+
+// The whole answer. Who has it may ask again, so the place is free by then.
+void Exchange::send(const AnswerHead &head, std::string_view body, bool close,
+                    Cause cause)
+{
+    slot_.give_back();
+    sink_.send_whole(head, body, close);
     finish(cause);
 }
 

@@ -147,8 +147,7 @@ void Exchange::answer_authz(int status, Cause cause)
     head.status = status;
     head.fields = &fields_;
     const bool has_body = head_->chunked || head_->content_length > 0;
-    sink_.send_whole(head, "", has_body);
-    finish(cause);
+    send(head, "", has_body, cause);
 }
 
 std::optional<LimitVerdict> Exchange::ask_limiter()

@@ -311,7 +311,11 @@ void Relay::flush(bool last)
     const std::string_view part =
         std::string_view(out_).substr(written_, kMaxTurn);
     written_ += part.size();
-    sink_.write(part, last && written_ == out_.size());
+    const bool ends = last && written_ == out_.size();
+    if (ends) {
+        owner_.on_relay_ending();
+    }
+    sink_.write(part, ends);
     if (written_ < out_.size()) {
         return;
     }
@@ -351,6 +355,7 @@ void Relay::fail(const ApiError &error, Cause cause)
         owner_.on_relay_error(error, cause);
         return;
     }
+    owner_.on_relay_ending();
     if (adapter_->streaming()) {
         out_.clear();
         adapter_->append_error(error, out_);

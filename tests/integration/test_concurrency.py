@@ -149,9 +149,28 @@ def test_every_way_out_frees_the_place(proxy, way_out):
     assert ask(daemon.port, body=chat()).status == 200
 
 
+def whole_or_stream(got, peer):
+    if got.json.get("stream"):
+        peer.sse_head()
+        peer.sse({"n": 1})
+        peer.sse("[DONE]")
+        peer.end()
+    else:
+        peer.whole({"ok": 1})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_whoever_has_the_answer_may_ask_again(proxy, stream):
+    """Another worker must not know less than the client does."""
+    daemon, _ = proxy(whole_or_stream, WORKERS=4, tokens=at_once(1))
+    body = chat(stream=stream)
+    assert [ask(daemon.port, body=body).status for _ in range(300)] == (
+        [200] * 300)
+
+
 def test_a_backend_that_is_down_frees_the_place(daemon):
-    one = daemon(tokens=at_once(1))
-    for _ in range(3):
+    one = daemon(WORKERS=4, tokens=at_once(1))
+    for _ in range(300):
         assert ask(one.port, body=chat()).status == 502
 
 

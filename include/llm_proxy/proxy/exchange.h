@@ -61,6 +61,7 @@ public:
 
 private:
     void on_relay_answering() override;
+    void on_relay_ending() override;
     void on_relay_error(const ApiError &error, Cause cause) override;
     void on_relay_end(Cause cause) override;
     void on_catalog() override;
@@ -98,6 +99,8 @@ private:
     void answer_models();
     void answer_listed_model();
     void refuse(const ApiError &error, Cause cause);
+    void send(const AnswerHead &head, std::string_view body, bool close,
+              Cause cause);
     void choose_request_id();
     void begin_fields();
     void reserve_body(size_t bytes);

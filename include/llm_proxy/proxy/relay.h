@@ -24,8 +24,10 @@ class RelayOwner
 {
 public:
     // The backend answers and the request is all out: the client's body is
-    // not needed any more. At most once, before the two below.
+    // not needed any more. At most once, before the three below.
     virtual void on_relay_answering() = 0;
+    // The answer's last bytes go out next: who sees them may ask again.
+    virtual void on_relay_ending() = 0;
     // One of these two, exactly once, the last call.
     // Nothing has gone to the client yet: answer this.
     virtual void on_relay_error(const ApiError &error, Cause cause) = 0;
