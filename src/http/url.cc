@@ -45,6 +45,8 @@ bool valid_name(std::string_view host)
     return !host.empty();
 }
 
+constexpr size_t kMaxHost = 255;
+
 bool valid_port(std::string_view port)
 {
     uint64_t number = 0;
@@ -56,7 +58,7 @@ bool valid_port(std::string_view port)
 
 bool valid_host_port(std::string_view text)
 {
-    if (text.empty() || text.size() > 255) {
+    if (text.empty()) {
         return false;
     }
     const size_t host_end = text.front() == '[' ? text.find(']') : 0;
@@ -65,6 +67,9 @@ bool valid_host_port(std::string_view text)
     }
     const size_t colon = text.find(':', host_end);
     const std::string_view host = text.substr(0, colon);
+    if (host.size() > kMaxHost) {
+        return false;
+    }
     if (colon != std::string_view::npos &&
         !valid_port(text.substr(colon + 1))) {
         return false;

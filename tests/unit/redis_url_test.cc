@@ -51,6 +51,22 @@ static void reads_urls(void **)
     }
 }
 
+// As long as a host may be, and no longer, with a port and without.
+static void bounds_the_host(void **)
+{
+    for (const char *port : {"", ":6379"}) {
+        const std::string text = "redis://" + std::string(255, 'h') + port;
+        RedisUrl url;
+        RedisUrl again;
+        Error err;
+        assert_true(parse_redis_url(text, url, err));
+        assert_true(parse_redis_url(masked_redis_url(url), again, err));
+        assert_true(again == url);
+        assert_false(parse_redis_url(text.substr(0, 8) + "h" + text.substr(8),
+                                     url, err));
+    }
+}
+
 static void refuses_others(void **)
 {
     static const struct {
@@ -119,6 +135,7 @@ int main()
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_urls),
+        cmocka_unit_test(bounds_the_host),
         cmocka_unit_test(refuses_others),
         cmocka_unit_test(a_socket_path_has_a_bound),
     };

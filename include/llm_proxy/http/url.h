@@ -21,7 +21,7 @@ struct BaseUrl {
 [[nodiscard]] bool parse_base_url(std::string_view text, BaseUrl &out,
                                   Error &err);
 // host[:port] with a host that is a name, an IPv4 or a bracketed IPv6
-// address, at most 255 bytes.
+// address, of at most 255 bytes.
 bool valid_host_port(std::string_view text);
 // Takes one trailing path segment (such as "/v1") off, if it is there.
 void strip_path_suffix(BaseUrl &url, std::string_view suffix);
