@@ -121,7 +121,7 @@ void Exchange::refuse(const ApiError &error, Cause cause)
     if (over_) {
         return;
     }
-    if (ticket_.held() && relay_ != nullptr && !relay_->reached()) {
+    if (ticket_.held() && (relay_ == nullptr || !relay_->reached())) {
         // Nothing reached the backend: the unit is there again, and the
         // headers must say so.
         ticket_.refund();

@@ -20,19 +20,53 @@ namespace
 constexpr int kUnauthorized = 401;
 constexpr int kForbidden = 403;
 
+// A backend's name in answers that stands for the daemon itself.
+constexpr std::string_view kByProxy = "proxy";
+
 std::string_view field_or_empty(const RequestHead &head, std::string_view name)
 {
     const std::string_view *value = find_field(head.fields, name);
     return value == nullptr ? std::string_view() : *value;
 }
 
-// The row of what the web server was asked; nullptr if it does not say, or
-// that is none of ours.
-const Endpoint *original_endpoint(const RequestHead &head, const Config &config)
+// What the web server was asked for.
+struct Original {
+    bool named = false;                 // the question says it
+    const Endpoint *endpoint = nullptr; // if it is one of ours
+    bool takes_method = true;
+};
+
+Original original_request(const RequestHead &head, const Config &config)
 {
+    Original original;
     const std::string_view uri = field_or_empty(head, "X-Original-URI");
-    return uri.empty() ? nullptr
-                       : find_endpoint(uri.substr(0, uri.find('?')), config);
+    const std::string_view method = field_or_empty(head, "X-Original-Method");
+    original.named = !uri.empty();
+    original.endpoint = find_endpoint(uri.substr(0, uri.find('?')), config);
+    if (original.endpoint != nullptr && !method.empty()) {
+        original.takes_method =
+            method != "OPTIONS" &&
+            list_contains(allowed_methods(*original.endpoint), method);
+    }
+    return original;
+}
+
+bool is_charged(const Original &original)
+{
+    return original.endpoint == nullptr ||
+           (original.endpoint->charged && original.takes_method);
+}
+
+// Nothing is left for the daemon to do: the answer is a backend's, and there
+// is neither a list to hold the request's model against nor a count of what
+// runs.
+bool may_bypass(const Original &original, const Principal &principal)
+{
+    const bool relayed = original.endpoint != nullptr &&
+                         original.endpoint->kind == EndpointKind::Relay &&
+                         original.takes_method;
+    return (relayed || !original.named) && principal.models.empty() &&
+           principal.concurrency == 0;
 }
 
 bool is_plain_mode(const RequestHead &head)
@@ -56,8 +90,7 @@ void Exchange::authorize()
         refuse_authz(err);
         return;
     }
-    const Endpoint *asked = original_endpoint(*head_, *config_);
-    if (asked != nullptr && !asked->charged) {
+    if (!is_charged(original_request(*head_, *config_))) {
         allow();
         return;
     }
@@ -89,7 +122,7 @@ bool Exchange::find_authz_backend(ApiError &err)
         }
         return true;
     }
-    const Endpoint *asked = original_endpoint(*head_, *config_);
+    const Endpoint *asked = original_request(*head_, *config_).endpoint;
     BackendKind kind = config_->default_backend;
     if (asked != nullptr && asked->kind == EndpointKind::Relay &&
         asked->ollama == nullptr) {
@@ -121,7 +154,10 @@ void Exchange::authorized(const LimitVerdict &verdict)
 
 void Exchange::allow()
 {
-    fields_.add("X-Proxy-Backend", route_.backend->name);
+    const Original original = original_request(*head_, *config_);
+    fields_.add("X-Proxy-Backend", may_bypass(original, *principal_)
+                                       ? std::string_view(route_.backend->name)
+                                       : kByProxy);
     fields_.add("X-Proxy-Label", principal_->label);
     answer_authz(200, Cause::Done);
 }
@@ -131,6 +167,7 @@ void Exchange::refuse_authz(const ApiError &error)
 {
     const int status = api_error_status(error);
     append_error_fields(error, fields_);
+    fields_.add("X-Proxy-Error", api_error_body(error));
     if (is_plain_mode(*head_)) {
         answer_authz(status, Cause::Denied);
         return;
@@ -165,6 +202,20 @@ std::optional<LimitVerdict> Exchange::ask_limiter()
     return receipt_shown_ ? context_.limiter.redeem(*principal_, request_id,
                                                     stamp, id_, *this)
                           : context_.limiter.admit(*principal_, id_, *this);
+}
+
+// For a refusal to give back. A store that daemons share would have to be told
+// that the receipt is used up, and is not.
+void Exchange::take_ticket_of_receipt()
+{
+    LimitStamp stamp;
+    stamp.source = LimitStamp::Source::Nobody;
+    if (endpoint_->charged && config_->limit_store == LimitStore::Memory &&
+        !good_receipt(field_or_empty(*head_, "X-RateLimit-Checked"), stamp)
+             .empty() &&
+        stamp.source != LimitStamp::Source::Nobody) {
+        ticket_ = LimitTicket(context_.limiter, *principal_, stamp);
+    }
 }
 
 std::string Exchange::good_receipt(std::string_view given, LimitStamp &stamp)

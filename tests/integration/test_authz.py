@@ -13,7 +13,8 @@ from raw import Client, ask, chat
 SECRET = "a secret of both daemons"
 TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 5, "rpd": 100},
           {"token": "other-key-456", "label": "bob", "models": ["vllm:*"]},
-          {"token": "former-key-789", "label": "carol", "disabled": True}]
+          {"token": "former-key-789", "label": "carol", "disabled": True},
+          {"token": "single-key-012", "label": "dave", "concurrency": 1}]
 
 
 def ok(_request, peer):
@@ -64,6 +65,11 @@ def test_who_may_not(proxy, token, status, true_status, mode):
         None if mode else str(true_status))
     assert answer.header("X-Proxy-Label") is None
     assert answer.header("X-RateLimit-Checked") is None
+    # What a request of that token would be told, for the web server to send.
+    assert answer.body == b""
+    told = ask(daemon.port, body=chat(), token=token)
+    assert told.status == true_status
+    assert answer.header("X-Proxy-Error") == told.body.decode()
 
 
 def test_a_spent_limit_is_a_403_that_says_429(proxy):
@@ -77,6 +83,9 @@ def test_a_spent_limit_is_a_403_that_says_429(proxy):
     assert denied.header("retry-after-ms") is not None
     assert remaining(denied) == "0"
     assert denied.body == b""
+    error = json.loads(denied.header("X-Proxy-Error"))["error"]
+    assert (error["type"], error["code"]) == ("requests",
+                                              "rate_limit_exceeded")
     plain = authz(daemon, path="/internal/authz?mode=plain")
     assert plain.status == 429
     assert plain.header("Retry-After") is not None
@@ -106,12 +115,41 @@ def test_any_method_and_no_body_is_read(proxy, method):
     (["X-Model: ollama:m", "X-Proxy-Backend: vllm"], "ollama", 200),
     (["X-Original-URI: /v1/chat/completions?x=1"], "ollama", 200),
     (["X-Original-URI: /v1/rerank"], "vllm", 200),
+    (["X-Original-URI: /v1/chat/completions", "X-Original-Method: POST",
+      "X-Model: vllm:m"], "vllm", 200),
+    # Only the daemon itself can answer these.
+    (["X-Original-URI: /v1/models"], "proxy", 200),
+    (["X-Original-URI: /v1/nothing", "X-Model: vllm:m"], "proxy", 200),
+    (["X-Original-URI: /v1/chat/completions", "X-Original-Method: GET",
+      "X-Proxy-Backend: vllm"], "proxy", 200),
+    (["X-Original-URI: /v1/chat/completions", "X-Original-Method: OPTIONS"],
+     "proxy", 200),
 ])
 def test_which_backend(proxy, headers, named, status):
     daemon, _ = proxy(ok, tokens=TOKENS, ENDPOINTS="rerank")
     answer = authz(daemon, *headers)
     assert answer.status == status
     assert answer.header("X-Proxy-Backend") == named
+
+
+@pytest.mark.parametrize("token", ["other-key-456", "single-key-012"])
+def test_a_list_of_models_and_a_count_are_the_daemons_to_hold(proxy, token):
+    """A web server has not read the model, and tells of no end."""
+    daemon, _ = proxy(ok, tokens=TOKENS, DEFAULT_BACKEND="vllm")
+    for headers in ([], ["X-Model: vllm:m"], ["X-Proxy-Backend: vllm"]):
+        answer = authz(daemon, *headers, token=token)
+        assert answer.header("X-Proxy-Backend") == "proxy"
+    assert authz(daemon).header("X-Proxy-Backend") == "vllm"
+
+
+def test_an_error_fits_the_head_that_web_servers_read(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    answer = authz(daemon, "X-Model: ollama:" + "\x80" * 500,
+                   token="other-key-456")
+    assert answer.header("X-Proxy-Status") == "404"
+    assert json.loads(answer.header("X-Proxy-Error"))["error"]["param"]
+    assert sum(len(name) + len(value) + 4
+               for name, value in answer.headers) < 3500
 
 
 def test_a_model_outside_the_list(proxy):
@@ -130,7 +168,27 @@ def test_what_is_free_is_not_charged(proxy):
         assert answer.status == 200
         assert remaining(answer) is None
         assert answer.header("X-RateLimit-Checked") is None
+    # The daemon will say 405.
+    answer = authz(daemon, "X-Original-URI: /v1/embeddings",
+                   "X-Original-Method: GET")
+    assert remaining(answer) is None
     assert remaining(authz(daemon)) == "4"
+
+
+@pytest.mark.parametrize("body, status", [(b"{", 400), (b"{}", 400),
+                                          (chat("ollama:"), 400)])
+def test_what_the_daemon_refuses_is_given_back(proxy, body, status):
+    daemon, behind = proxy(ok, tokens=TOKENS)
+    checked = authz(daemon).header("X-RateLimit-Checked")
+    answer = ask(daemon.port, body=body,
+                 headers=["X-RateLimit-Checked: " + checked])
+    assert answer.status == status
+    assert remaining(answer) == "5"
+    assert not behind.requests
+    # The receipt is spent all the same.
+    answer = ask(daemon.port, body=chat(),
+                 headers=["X-RateLimit-Checked: " + checked])
+    assert remaining(answer) == "4"
 
 
 @pytest.mark.parametrize("forwarded", [

@@ -82,6 +82,7 @@ private:
     std::optional<LimitVerdict> ask_limiter();
     // The request id of a receipt that nobody here has seen used; empty: it
     // counts for nothing.
+    void take_ticket_of_receipt();
     std::string good_receipt(std::string_view given, LimitStamp &stamp);
     void refuse_receipt(ReceiptFault fault) const;
     std::string_view receipt_secret() const;
