@@ -99,6 +99,12 @@ inline std::vector<Setting> front_rows()
         with_reader({"TRUSTED_PROXIES", "", kPlain, kReload,
                      "addresses of the web servers in front"},
                     read_trusted_proxies),
+        choice({"ACCEL_REDIRECT", "off", kPlain, kReload,
+                "requests for vLLM that nginx is told to send there itself"},
+               "off|bare|all",
+               [](Config &c, size_t i) {
+                   c.accel_redirect = static_cast<AccelRedirect>(i);
+               }),
         with_reader({"CORS_ORIGINS", "", kPlain, kReload,
                      "origins whose pages may ask from a browser, or *"},
                     read_cors_origins),

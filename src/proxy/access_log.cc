@@ -99,6 +99,8 @@ const char *cause_name(Cause cause)
         return "timeout";
     case Cause::Overloaded:
         return "overloaded";
+    case Cause::Redirected:
+        return "redirected";
     case Cause::Shutdown:
         return "shutdown";
     }

@@ -70,6 +70,8 @@ void Exchange::begin_fields()
     if (head_ != nullptr) {
         append_cors_fields(*config_, *head_, fields_);
     }
+    add_label();
+    add_backend();
 }
 
 void Exchange::on_head(const RequestHead &head)
@@ -98,6 +100,7 @@ void Exchange::on_head(const RequestHead &head)
         refuse(err, Cause::Denied);
         return;
     }
+    add_label();
     if (!check_body_headers(err)) {
         refuse(err, Cause::ClientError);
         return;
@@ -218,6 +221,11 @@ void Exchange::admitted(const LimitVerdict &verdict)
 
 void Exchange::dispatch()
 {
+    add_backend();
+    if (may_redirect()) {
+        redirect();
+        return;
+    }
     std::unique_ptr<Adapter> adapter =
         route_.backend->kind == BackendKind::Ollama
             ? endpoint_->ollama()

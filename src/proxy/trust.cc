@@ -79,7 +79,7 @@ bool is_trusted_proxy(const Config &config, std::string_view peer)
     if (peer == kUnix) {
         return true;
     }
-    if (!parse_peer(peer, address)) {
+    if (config.trusted_proxies.empty() || !parse_peer(peer, address)) {
         return false;
     }
     for (const AddressRange &range : config.trusted_proxies) {

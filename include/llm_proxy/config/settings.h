@@ -57,6 +57,10 @@ constexpr int64_t kForeverMs = INT64_MAX;
 enum class LimitStore { Memory, Redis };
 enum class StoreErrorPolicy { Local, Open, Deny };
 
+// Which requests nginx is sent to a backend with: none, those whose model's
+// name the backend knows as it stands, or those with a prefix, too.
+enum class AccelRedirect { Off, Bare, All };
+
 enum class ReasoningField { Reasoning, ReasoningContent, Both };
 
 // Everything the daemon was told, checked and typed. Immutable once
@@ -67,6 +71,7 @@ struct Config {
     BackendKind default_backend = BackendKind::Ollama;
     bool models_prefix = true; // /v1/models shows every name with its prefix
     std::vector<AddressRange> trusted_proxies;
+    AccelRedirect accel_redirect = AccelRedirect::Off;
     TokenTable tokens;
     std::string receipt_secret;       // empty = one of the process' own
     bool trust_plain_checked = false; // a bare 1 of a trusted proxy counts

@@ -24,6 +24,7 @@ enum class Cause {
     BackendError, // the backend failed, before or in the middle of an answer
     Timeout,      // a deadline passed, of the client's or the backend's
     Overloaded,   // we refused for want of room
+    Redirected,   // nginx was sent to the backend
     Shutdown,     // cut by the end of the drain
 };
 const char *cause_name(Cause cause);

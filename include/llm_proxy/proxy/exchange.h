@@ -78,11 +78,14 @@ private:
     void admitted(const LimitVerdict &verdict);
     // Hands the request over to the relay.
     void dispatch();
+    // nginx fetches the answer from the backend itself.
+    bool may_redirect() const;
+    void redirect();
     // Nothing: on_limit_verdict() comes.
     std::optional<LimitVerdict> ask_limiter();
+    void take_ticket_of_receipt();
     // The request id of a receipt that nobody here has seen used; empty: it
     // counts for nothing.
-    void take_ticket_of_receipt();
     std::string good_receipt(std::string_view given, LimitStamp &stamp);
     void refuse_receipt(ReceiptFault fault) const;
     std::string_view receipt_secret() const;
@@ -104,6 +107,8 @@ private:
               Cause cause);
     void choose_request_id();
     void begin_fields();
+    void add_label();
+    void add_backend();
     void reserve_body(size_t bytes);
     void drop_body();
     void finish(Cause cause);
