@@ -7,6 +7,7 @@ COPY Makefile meson.build ./
 COPY contrib contrib
 COPY include include
 COPY man man
+COPY nginx nginx
 COPY src src
 COPY tests tests
 RUN make deps && make install PREFIX=/usr DESTDIR=/image

@@ -28,19 +28,23 @@ PYTEST = {
     # clang-tidy over all of it takes minutes.
     "lint": ["tests/lint", "-o", "timeout=900"],
     "integration": ["tests/integration",
-                    "--ignore=tests/integration/test_hostile.py"],
+                    "--ignore=tests/integration/test_hostile.py",
+                    "-m", "not nginx"],
+    "nginx": ["tests/integration", "-m", "nginx"],
     "hostile": ["tests/integration/test_hostile.py"],
     "threads": ["tests/integration", "-m", "threads"],
     "sdk": ["tests/sdk"],
 }
 GROUPS = {
     "check": ["lint", "unit", "unit-asan", "integration", "hostile-asan",
-              "integration-asan", "threads-tsan", "sdk"],
-    "asan": ["unit-asan", "hostile-asan", "integration-asan", "sdk-asan"],
-    "tsan": ["unit-tsan", "hostile-tsan", "integration-tsan", "sdk-tsan"],
+              "integration-asan", "threads-tsan", "nginx", "sdk"],
+    "asan": ["unit-asan", "hostile-asan", "integration-asan", "nginx-asan",
+             "sdk-asan"],
+    "tsan": ["unit-tsan", "hostile-tsan", "integration-tsan", "nginx-tsan",
+             "sdk-tsan"],
 }
 # These wait more than they compute, and each test has its own ports and files.
-SIDE_BY_SIDE = ("integration", "threads")
+SIDE_BY_SIDE = ("integration", "threads", "nginx")
 BUILDS = ("release", "asan", "tsan")
 SUITE_SECONDS = 1500
 

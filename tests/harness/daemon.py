@@ -146,6 +146,12 @@ class Daemon:
         last = re.findall(pattern, self.log)[-1]
         assert last.startswith("reloaded") == good, self.log
 
+    def freeze(self):
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
     def advance(self, ms):
         """Moves the daemon's clock; the file is never seen half written."""
         self.clock_ms += ms

@@ -13,6 +13,7 @@ sys.path[:0] = [str(TESTS / name) for name in
 # pylint: disable=wrong-import-position
 from backend import Backend  # noqa: E402
 from daemon import TOKEN, Daemon, run_daemon  # noqa: E402
+from nginx import Nginx, Site  # noqa: E402
 from store import FakeRedis, Redis  # noqa: E402
 
 
@@ -110,3 +111,20 @@ def connect(tmp_path):
         code, _, err = run_daemon("-t", "--connect", "-c", path)
         return code, err
     return run
+
+
+@pytest.fixture
+def site(daemon, backend):
+    """site(handler, SETTING=value): nginx before a daemon before one backend
+    on both wires; see harness/nginx.py."""
+    made = []
+
+    def make(handler=None, scale=None, edit=None, **settings):
+        behind = backend(handler)
+        made.append(Site(daemon, behind))
+        made[-1].start(scale, edit, **settings)
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()

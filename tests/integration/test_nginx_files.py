@@ -1,0 +1,113 @@
+"""The files of nginx/: each is valid where it says that it belongs, and what
+the other tests run is what is shipped."""
+
+import difflib
+import re
+import subprocess
+
+import pytest
+from daemon import ROOT
+from nginx import NGINX, SHAPES, SHIPPED, make_certificate
+
+pytestmark = pytest.mark.nginx
+
+SITE = """
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+    {paths}
+    include llm-proxy/http.conf;
+    server {{
+        listen unix:{folder}/s;
+        root {folder};
+        {server}
+        location / {{ try_files $uri =404; }}
+    }}
+}}
+"""
+
+
+def check_config(folder, text):
+    """nginx -t of it as a site's own nginx.conf beside our folder."""
+    (folder / "llm-proxy").symlink_to(SHIPPED / "llm-proxy")
+    path = folder / "nginx.conf"
+    path.write_text(text)
+    done = subprocess.run([NGINX, "-t", "-c", path, "-e", folder / "error.log"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"\[(warn|error|crit|alert|emerg)\]", done.stderr)
+
+
+def own_paths(folder):
+    return "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in
+                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_shape_in_an_existing_site(tmp_path, shape):
+    check_config(tmp_path, SITE.format(
+        folder=tmp_path, paths=own_paths(tmp_path),
+        server=f"include llm-proxy/{shape}.conf;"))
+
+
+def test_the_whole_file(tmp_path):
+    certificate, key = make_certificate(tmp_path)
+    text = (SHIPPED / "nginx.conf").read_text()
+    for old, new in (("user www-data;\n", ""),
+                     ("/run/nginx.pid", f"{tmp_path}/pid"),
+                     ("/var/log/nginx", str(tmp_path)),
+                     ("/etc/ssl/certs/llm-proxy.pem", str(certificate)),
+                     ("/etc/ssl/private/llm-proxy.key", str(key)),
+                     ("http {\n", "http {\n" + own_paths(tmp_path))):
+        assert old in text
+        text = text.replace(old, new)
+    check_config(tmp_path, text)
+
+
+def test_every_file_is_used():
+    text = "".join(path.read_text() for path in SHIPPED.rglob("*.conf"))
+    for path in (SHIPPED / "llm-proxy").iterdir():
+        assert f"include llm-proxy/{path.name};" in text
+
+
+def test_the_tests_run_what_is_shipped(site):
+    """Nothing differs but what nginx.conf says that a site changes."""
+    at = site()
+    changed = {}
+    for path in SHIPPED.rglob("*.conf"):
+        name = str(path.relative_to(SHIPPED))
+        ours = (at.nginx.folder / "nginx" / name).read_text()
+        changed[name] = [
+            line[2:].split()[0] for line in difflib.ndiff(
+                path.read_text().splitlines(), ours.splitlines())
+            if line[:2] in ("+ ", "- ")]
+    assert set(changed.pop("nginx.conf")) == {
+        "user", "pid", "error_log", "access_log", "listen",
+        "ssl_certificate", "ssl_certificate_key", "client_body_temp_path",
+        "proxy_temp_path", "fastcgi_temp_path", "uwsgi_temp_path",
+        "scgi_temp_path"}
+    assert set(changed.pop("llm-proxy/http.conf")) == {"server"}
+    assert not any(changed.values())
+
+
+@pytest.mark.parametrize("setting, shipped", [
+    ("MAX_BODY_BYTES", "client_max_body_size 20m;"),
+    ("FIRST_BYTE_TIMEOUT", "proxy_read_timeout 620s;"),
+    ("KEEPALIVE_TIMEOUT", "keepalive_timeout 60s;"),
+    ("HEAD_TIMEOUT", "client_header_timeout 10s;"),
+    ("BODY_TIMEOUT", "client_body_timeout 30s;"),
+    ("WRITE_TIMEOUT", "send_timeout 60s;"),
+])
+def test_the_numbers_fit_the_daemons_defaults(setting, shipped):
+    text = "".join(path.read_text() for path in SHIPPED.rglob("*.conf"))
+    assert shipped in text
+    sample = (ROOT / ".env.example").read_text()
+    default = int(re.search(rf"^#{setting}=(\d+)", sample, re.M)[1])
+    number = int(re.search(r"(\d+)[ms];", shipped)[1])
+    if setting == "FIRST_BYTE_TIMEOUT":
+        assert number > default
+    elif setting == "KEEPALIVE_TIMEOUT":
+        assert number < default
+    else:
+        assert number == default

@@ -1,0 +1,152 @@
+"""What a client says about itself through nginx as shipped gains it nothing,
+from TCP and from a unix socket, in all shapes."""
+
+import hashlib
+import hmac
+import time
+
+import pytest
+from nginx import SHAPES
+from raw import chat, request
+
+pytestmark = pytest.mark.nginx
+SECRET = "a secret of both daemons"
+TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 3},
+          {"token": "other-key-456", "label": "bob", "models": ["ollama:*"]}]
+EACH_WAY = pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
+EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES)
+
+
+def ok(_request, peer):
+    peer.whole({"ok": 1})
+
+
+def receipt(request_id="r1", age=0, secret=SECRET):
+    digest = hashlib.sha256(b"demo-key-123").hexdigest()
+    text = f"v1;{int(time.time()) - age};{request_id};{digest[:16]};"
+    return text + hmac.new(secret.encode(), text.encode(),
+                           hashlib.sha256).hexdigest()
+
+
+@EACH_SHAPE
+@EACH_WAY
+@pytest.mark.parametrize("value", [
+    lambda: "1", receipt, lambda: receipt(secret="not the secret at all"),
+    lambda: receipt(age=3600)], ids=["bare", "good", "forged", "stale"])
+def test_a_receipt_of_the_clients_own(site, shape, unix, value):
+    """Even a good one; and even where a bare 1 of nginx would count."""
+    at = site(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET,
+              TRUST_CHECKED_HEADER="plain")
+    with at.client(shape, unix) as client:
+        statuses = [client.ask(body=chat("vllm:m"), headers=[
+            "X-RateLimit-Checked: " + value(),
+            "X_RateLimit_Checked: " + value()]).status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+
+
+def test_a_receipt_does_not_reach_the_client_to_be_replayed(site):
+    at = site(ok, tokens=TOKENS)
+    answer = at.ask("oracle", body=chat("ollama:m"))
+    assert answer.header("X-RateLimit-Checked") is None
+
+
+FORGED = [
+    "X-Proxy-Backend: vllm", "X-Proxy-Label: root", "X-Proxy-Status: 200",
+    "X-Proxy-Error: {}", "X-Accel-Redirect: @vllm", "X-Accel-Mode: on",
+    "X-Accel-Buffering: yes", "X-Original-URI: /healthz",
+    "X-Original-Method: OPTIONS", "Forwarded: for=127.0.0.1",
+    "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: evil.example",
+    "X-Forwarded-Proto: gopher", "X-Forwarded-Port: 1",
+    "X-Forwarded-Server: evil.example", "X-Forwarded-Prefix: /evil",
+    "X-Forwarded-Uri: /evil", "X-Forwarded-Method: TRACE",
+    "X-Real-IP: 10.0.0.1", "Via: 1.1 evil", "Proxy: http://evil.example/"]
+
+
+@EACH_SHAPE
+@EACH_WAY
+def test_forged_fields_change_nothing(site, shape, unix):
+    # The redirect's own field is nginx's there, and only there.
+    setting = "bare" if shape == "redirect" else "all"
+    at = site(ok, tokens=TOKENS, ACCEL_REDIRECT=setting)
+    with at.client(shape, unix) as client:
+        statuses = [client.ask(body=chat("vllm:m"), headers=FORGED).status
+                    for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        # Neither out of a list of models nor past a token.
+        assert client.ask(body=chat("vllm:m"), headers=FORGED,
+                          token="other-key-456").status == 404
+        assert client.ask(body=chat("vllm:m"), headers=FORGED,
+                          token=None).status == 401
+    for seen in at.behind.requests:
+        assert b"evil" not in seen.head and b"10.0.0.1" not in seen.head
+        assert seen.header("X-Real-IP") is None  # all through the daemon
+    assert {line["label"] for line in at.daemon.wait_access(6)} \
+        <= {"alice", "bob", '""', "-"}
+
+
+@pytest.mark.parametrize("shape", ["oracle", "redirect"])
+@EACH_WAY
+def test_forged_fields_do_not_reach_vllm_from_nginx_itself(site, shape, unix):
+    at = site(ok, tokens=TOKENS, DEFAULT_BACKEND="vllm")
+    with at.client(shape, unix) as client:
+        assert client.ask(body=chat("m"), headers=FORGED).status == 200
+    seen = at.behind.requests[0]
+    own = {"X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host",
+           "X-Forwarded-Proto"}
+    for field in FORGED:
+        name, value = field.split(": ", 1)
+        assert (seen.header(name) is not None) == (name in own)
+        assert seen.header(name) != value or (
+            value == "127.0.0.1" and not unix)
+    assert seen.header("Authorization") is None
+    assert seen.header("X-RateLimit-Checked") is None
+
+
+OUTSIDE = [
+    "/internal/authz", "/internal/authz?mode=plain", "//internal/authz",
+    "/%69nternal/authz", "/v1/../internal/authz", "/v1/..%2finternal/authz",
+    "/v1/models/../../internal/authz", "/internal/authz/../../v1/models",
+    "/internal//authz", "/internal/authz#/v1/models", "/metrics", "/status",
+    "/_llm_authz", "/_llm_no_request", "http://p/internal/authz",
+    "/internal/authz;/v1/models", "/INTERNAL/authz", "/internal/authz/"]
+
+
+@EACH_SHAPE
+@EACH_WAY
+def test_admin_paths_answer_nobody_outside(site, shape, unix):
+    at = site(ok, tokens=TOKENS)
+    for path in OUTSIDE:
+        with at.client(shape, unix) as client:
+            client.send(request(path, headers=FORGED))
+            answer = client.answer()
+        assert answer.status in (400, 404), path
+        assert answer.header("X-Proxy-Label") is None
+        assert answer.header("X-RateLimit-Checked") is None
+        assert answer.error["message"]
+
+
+@pytest.mark.parametrize("shape", ["oracle", "redirect"])
+def test_a_backend_sends_nginx_nowhere(site, shape):
+    def handler(_request, peer):
+        peer.whole({"ok": 1}, X_Accel_Redirect="/healthz",
+                   X_Accel_Expires="1", X_Accel_Limit_Rate="1",
+                   X_Proxy_Label="root", X_RateLimit_Checked="v1;x",
+                   X_RateLimit_Remaining_Requests="99", Via="1.1 vllm")
+
+    at = site(handler, tokens=TOKENS, DEFAULT_BACKEND="vllm")
+    answer = at.ask(shape, body=chat("m"))
+    assert answer.json == {"ok": 1}
+    assert answer.header("X-Proxy-Label") is None
+    assert [value for name, value in answer.headers
+            if name.lower() == "x-ratelimit-remaining-requests"] == ["2"]
+    assert answer.header("X-RateLimit-Checked") is None
+
+
+def test_the_oracles_verdict_holds_for_one_request(site):
+    """The client's id of a request is none to the daemon that is asked: with
+    it a second request would get the first one's verdict."""
+    at = site(ok, tokens=TOKENS)
+    statuses = [at.ask("oracle", body=chat("vllm:m"),
+                       headers=["X-Request-Id: same"]).status
+                for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
