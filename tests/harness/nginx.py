@@ -85,7 +85,7 @@ class Nginx:
                          "llm-proxy/oracle.conf"):
                 self._rewrite(path, lambda text: re.sub(
                     r"(_timeout) (\d+)s;",
-                    lambda found: f"{found[1]} {int(found[2]) * scale}ms;",
+                    lambda found: f"{found[1]} {int(found[2]) * scale:.0f}ms;",
                     text))
         self.process = None
         try:
