@@ -44,7 +44,8 @@ GROUPS = {
              "sdk-tsan"],
 }
 # These wait more than they compute, and each test has its own ports and files.
-SIDE_BY_SIDE = ("integration", "threads", "nginx")
+SIDE_BY_SIDE = {"integration": "loadscope", "threads": "loadscope",
+                "nginx": "loadscope", "sdk": "loadgroup"}
 BUILDS = ("release", "asan", "tsan")
 SUITE_SECONDS = 1500
 
@@ -111,7 +112,8 @@ def without_aslr(build):
 def side_by_side(what):
     if what not in SIDE_BY_SIDE:
         return []
-    return ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist", "loadscope"]
+    return ["-n", str(min(8, 2 * (os.cpu_count() or 1))), "--dist",
+            SIDE_BY_SIDE[what]]
 
 
 def run_pytest(what, build, name):

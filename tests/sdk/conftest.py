@@ -1,8 +1,11 @@
-"""Fixtures of the SDK suites: one backend, and a daemon with WORKERS=1 and
-one with WORKERS=4, each kept for all tests."""
+"""Fixtures of the SDK suites: one backend, and five proxies before it, each
+kept for all tests: a daemon with WORKERS=1, one with WORKERS=4, and the three
+shapes of nginx/."""
 
 import pathlib
+import shutil
 import sys
+import tempfile
 import uuid
 
 import openai
@@ -14,6 +17,7 @@ sys.path[:0] = [str(TESTS / "harness"), str(TESTS / "scripted")]
 # pylint: disable=wrong-import-position
 from daemon import TOKEN, Daemon  # noqa: E402
 from moods import Moods  # noqa: E402
+from nginx import SHAPES, Nginx  # noqa: E402
 
 
 def token(name, **fields):
@@ -52,6 +56,59 @@ class Proxy(Daemon):
         super().advance(ms)
 
 
+class BehindNginx(Proxy):
+    """The same daemon behind nginx as shipped, in one of its shapes."""
+
+    def __init__(self, folder, shape, vllm, **settings):
+        self.shape = shape
+        self.nginx = None
+        # Not pytest's, whose names are too long for socket files.
+        self.sockets = tempfile.mkdtemp(prefix="llmp-")
+        path = f"{self.sockets}/http.sock"
+        super().__init__(folder, LISTEN=f"unix:{path}", WORKERS=4,
+                         ACCEL_REDIRECT="all", **settings)
+        self.nginx = Nginx(path, vllm, edit=lambda text: text.replace(
+            "client_max_body_size 20m;", "client_max_body_size 256k;"))
+        self.port = self.nginx.port[shape]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def stop(self):
+        shutil.rmtree(self.sockets)
+        if self.nginx:
+            self.nginx.stop()
+        super().stop()
+
+
+# How vLLM's errors look when the daemon passes them on; nginx that was sent
+# to vLLM passes vLLM's own, see integration/test_nginx_statuses.py.
+IN_OUR_WORDS = {"test_503_without_retries", "test_backend_errors",
+                "test_error_in_mid_stream"}
+NODE_IN_OUR_WORDS = {"errors of the backend [vllm]",
+                     "errors in mid-stream [vllm]"}
+
+
+def params_of(item):
+    spec = getattr(item, "callspec", None)
+    return spec.params if spec else {}
+
+
+def is_not_ours(item):
+    params = params_of(item)
+    return params.get("proxy") == "redirect" and (
+        params.get("name") in NODE_IN_OUR_WORDS
+        or params.get("backend") == "vllm"
+        and item.originalname in IN_OUR_WORDS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    items[:] = [item for item in items if not is_not_ours(item)]
+    for item in items:
+        # All tests of one proxy in one process, which alone has that proxy.
+        group = str(params_of(item).get("proxy", "none"))
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def moods():
     backend = Moods()
@@ -59,10 +116,19 @@ def moods():
     backend.stop()
 
 
-@pytest.fixture(scope="session", params=[1, 4], ids="workers{}".format)
+def name_of(proxy_kind):
+    return proxy_kind if proxy_kind in SHAPES else f"workers{proxy_kind}"
+
+
+@pytest.fixture(scope="session", params=[1, 4, *SHAPES], ids=name_of)
 def proxy(request, moods, tmp_path_factory):
-    daemon = Proxy(tmp_path_factory.mktemp("proxy"), WORKERS=request.param,
-                   OLLAMA_BASE_URL=moods.url, VLLM_BASE_URL=moods.url)
+    folder = tmp_path_factory.mktemp("proxy")
+    urls = {"OLLAMA_BASE_URL": moods.url, "VLLM_BASE_URL": moods.url}
+    if request.param in SHAPES:
+        daemon = BehindNginx(folder, request.param,
+                             f"127.0.0.1:{moods.port}", **urls)
+    else:
+        daemon = Proxy(folder, WORKERS=request.param, **urls)
     yield daemon
     daemon.stop()
 

@@ -176,6 +176,9 @@ class Moods(Backend):
             self._show(request.path, peer)
             return
         body = json.loads(request.body)
+        # As vLLM with --served-model-name demo vllm:demo, which answers to
+        # both and calls itself by the first.
+        body["model"] = body["model"].removeprefix("vllm:")
         if request.path == "/api/show":
             self._show_model(body["model"], peer)
             return

@@ -1,6 +1,8 @@
 """The Node SDKs: node/*.test.mjs runs as one Node process for each daemon,
 and each of its tests is shown as a test here."""
 
+import fcntl
+import filecmp
 import hashlib
 import os
 import pathlib
@@ -38,11 +40,18 @@ NAMES = list(declared_tests())
 @pytest.fixture(scope="session")
 def node_folder():
     """The pinned packages installed, and the tests beside them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with open(FOLDER / "lock", "w", encoding="ascii") as mine:
+        fcntl.flock(mine, fcntl.LOCK_EX)  # against tests side by side
+        fill_folder()
+    return FOLDER
+
+
+def fill_folder():
     lock = (HERE / "package-lock.json").read_bytes()
     stamp = FOLDER / "installed"
     wanted = hashlib.sha256(lock).hexdigest()
     if not stamp.exists() or stamp.read_text() != wanted:
-        FOLDER.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, FOLDER / name)
         subprocess.run([NODE, NPM, "ci", "--no-audit", "--no-fund"],
@@ -51,8 +60,9 @@ def node_folder():
                             "PATH": f"{NODE.parent}:{os.environ['PATH']}"})
         stamp.write_text(wanted)
     for path in (HERE / "node").glob("*.mjs"):
-        shutil.copy(path, FOLDER / path.name)
-    return FOLDER
+        if not (FOLDER / path.name).exists() \
+                or not filecmp.cmp(path, FOLDER / path.name, shallow=False):
+            shutil.copy(path, FOLDER / path.name)
 
 
 @pytest.fixture(scope="session")
