@@ -22,7 +22,8 @@ packages() {
             python3-venv ca-certificates curl ;;
     apt:check)
         echo clang clang-format clang-tidy libclang-rt-dev mandoc \
-            shellcheck nginx-light "valkey-server|redis-server" openssl ;;
+            shellcheck nginx-light haproxy caddy \
+            "valkey-server|redis-server" openssl ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
@@ -32,7 +33,7 @@ packages() {
             ca-certificates curl ;;
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
-            mandoc ShellCheck nginx redis openssl ;;
+            mandoc ShellCheck nginx haproxy caddy redis openssl ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
@@ -41,7 +42,7 @@ packages() {
             linux-headers python3 py3-pip ca-certificates curl bash ;;
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
-            redis openssl ;;
+            haproxy caddy redis openssl ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     *) usage ;;

@@ -24,6 +24,7 @@
 
 #include "name_resolver.h"
 #include "options.h"
+#include "print_nginx.h"
 #include "process_clock.h"
 #include "supervisor.h"
 
@@ -160,6 +161,18 @@ bool check_store(const Config &config)
     return false;
 }
 
+int print_nginx(const Config &config)
+{
+    std::string text;
+    Error err;
+    if (!nginx_server(config, text, err)) {
+        (void)fprintf(stderr, "LISTEN: %s\n", err.message.c_str());
+        return kExitConfig;
+    }
+    (void)fputs(text.c_str(), stdout);
+    return kExitOk;
+}
+
 // The exit code, or -1 to go on.
 int check_config(const Options &options, const std::string &path,
                  const Environment &environment, Config &config)
@@ -186,6 +199,9 @@ int check_config(const Options &options, const std::string &path,
             (void)printf("%s\n", line.c_str());
         }
         return kExitOk;
+    }
+    if (options.print_nginx) {
+        return print_nginx(config);
     }
     if (options.test) {
         if (!check_logs(config)) {

@@ -20,6 +20,7 @@ bool parse_options(int argc, char **argv, Options &out)
         {"test-config", no_argument, nullptr, 't'},
         {"connect", no_argument, nullptr, 'C'},
         {"dump-config", no_argument, nullptr, 'T'},
+        {"print-nginx", no_argument, nullptr, 'N'},
         {"version", no_argument, nullptr, 'V'},
         {"help", no_argument, nullptr, 'h'},
         {nullptr, 0, nullptr, 0},
@@ -41,6 +42,9 @@ bool parse_options(int argc, char **argv, Options &out)
             break;
         case 'T':
             out.dump = true;
+            break;
+        case 'N': // has no short form
+            out.print_nginx = true;
             break;
         case 'V':
             out.version = true;
@@ -71,7 +75,8 @@ bool parse_options(int argc, char **argv, Options &out)
 void print_usage()
 {
     (void)printf(
-        "Usage: llm-proxyd [-c file] [-t [--connect] | -T | -V | -h]\n"
+        "Usage: llm-proxyd [-c file] [-t [--connect] | -T | --print-nginx |\n"
+        "                  -V | -h]\n"
         "One OpenAI-compatible address in front of a site's model servers.\n"
         "\n"
         "  -c, --config FILE   read settings from FILE (default\n"
@@ -82,6 +87,8 @@ void print_usage()
         "                      counts limits, and run the script there\n"
         "  -T, --dump-config   check it, print the effective settings with\n"
         "                      secrets masked, and exit\n"
+        "      --print-nginx   check it, print a server for nginx that stands\n"
+        "                      in front of this daemon, and exit\n"
         "  -V, --version       print the versions of the program and of its\n"
         "                      libraries and exit\n"
         "  -h, --help          print this and exit\n"

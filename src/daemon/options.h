@@ -22,6 +22,7 @@ struct Options {
     bool test = false;
     bool connect = false; // as part of the test
     bool dump = false;
+    bool print_nginx = false;
     bool version = false;
     bool help = false;
 };

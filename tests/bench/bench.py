@@ -33,6 +33,11 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/harness"))
+
+# pylint: disable=wrong-import-position
+from nginx import Nginx  # noqa: E402
+
 TOOLS = ("bench_backend", "bench_load", "bench_embedding", "bench_limiter")
 TOKEN = "bench-key-123"
 PIECES = 200
@@ -61,7 +66,7 @@ class Disturbed(Exception):
 # What is sent. An SDK's request has about these headers, so every proxy reads
 # and passes on as many as it will in practice.
 
-def request(path, body=None):
+def request(path, body=None, more=()):
     head = [
         f"{'POST' if body else 'GET'} {path} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -78,6 +83,7 @@ def request(path, body=None):
         "X-Stainless-Async: false",
         "X-Stainless-Retry-Count: 0",
         f"Authorization: Bearer {TOKEN}",
+        *more,
     ]
     if body:
         head += ["Content-Type: application/json",
@@ -157,6 +163,8 @@ def is_anything(body):
 NGINX, HAPROXY, DAEMON, DIRECT = "nginx", "HAProxy", "llm-proxyd", "direct"
 # The daemon that takes the time of its loop's turns.
 METERED = "llm-proxyd-test"
+# The daemon that nginx asks.
+ASKED = "llm-proxyd asked"
 
 
 @dataclass
@@ -197,6 +205,12 @@ ROWS = [
     Row("local", "answered by itself: /healthz against `return 200`",
         {NGINX: (request("/empty"), is_anything),
          DAEMON: (request("/healthz"), is_anything)}),
+    Row("authz", "a question of nginx's (/internal/authz) against `return "
+        "200`",
+        {NGINX: (request("/empty"), is_anything),
+         DAEMON: (request("/internal/authz", more=[
+             "X-Original-URI: /v1/chat/completions",
+             "X-Original-Method: POST"]), is_anything)}, budget=2.0),
 ]
 # Rows of another kind: microseconds over direct, and memory.
 LATENCY = Row("latency", "added latency, one client, plain chat",
@@ -217,6 +231,12 @@ TURNS = [
 ]
 EMBEDDINGS = Row("embeddings", "256 embeddings of 1024 to base64, ratio to "
                  "jansson reading them", {}, budget=2.0)
+# Requests per second of all processes on one core, nginx with nothing to ask
+# and the shipped shape 1, which fetches from vLLM itself.
+ASKING = "nginx asking llm-proxyd"
+ORACLE = Row("oracle", "chats per second: nginx alone, and asking llm-proxyd "
+             "first (shape 1)",
+             {NGINX: (chat("bench"), is_chat), ASKING: (chat("bench"), is_chat)})
 # What limits cost: beside the daemon with its memory the same one on Redis.
 SHARED = "llm-proxyd on Redis"
 DECISION = Row("decision", "a decision on a token's limits, in memory", {})
@@ -230,7 +250,7 @@ REDIS_CLIENTS = 4
 TURN_BUDGET_US = 5000
 LATENCY_BUDGET_US = (100, 500)      # p50, p99
 MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
-ALL_ROWS = ROWS + [LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS,
+ALL_ROWS = ROWS + [ORACLE, LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS,
                                                            DECISION, REDIS]
 
 
@@ -298,6 +318,10 @@ ACCESS_LOG={dir}/access.log
 """
 
 
+ASKED_CONF = DAEMON_CONF.replace("127.0.0.1:{port}",
+                                 "127.0.0.1:{port},unix:{dir}/http.sock") + """
+DEFAULT_BACKEND=vllm
+"""
 SHARED_CONF = DAEMON_CONF + """
 RATE_LIMIT_STORE=redis
 REDIS_URL=redis://127.0.0.1:{redis}/0
@@ -380,10 +404,26 @@ class Bench:
             stop(child)
 
     @contextlib.contextmanager
+    def asking(self):
+        """nginx as shipped and a daemon, both on the core of proxies."""
+        with self.party(ASKED):
+            nginx = Nginx(self.folder / "http.sock",
+                          f"127.0.0.1:{self.backend_port}",
+                          core=self.cores[0])
+            try:
+                yield Party(ASKING, nginx.port["oracle"])
+            finally:
+                nginx.stop()
+
+    @contextlib.contextmanager
     def party(self, name):
         """Starts a proxy of its own; ends it afterwards."""
         if name == DIRECT:
             yield Party(name, self.backend_port)
+            return
+        if name == ASKING:
+            with self.asking() as asking:
+                yield asking
             return
         port = free_port()
         template, command = {
@@ -391,6 +431,7 @@ class Bench:
                                  "-e", self.folder / "nginx.err", "-c"]),
             HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
             DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
+            ASKED: (ASKED_CONF, [self.daemon, "-c"]),
             SHARED: (SHARED_CONF, [self.daemon, "-c"]),
             METERED: (DAEMON_CONF,
                       [self.daemon.with_name(METERED), "-c"]),
@@ -628,7 +669,20 @@ def measure_redis(bench, row):
            for key in ("p50", "p99")}}}}
 
 
-METHODS = {"decision": measure_decision, "redis": measure_redis,
+def measure_oracle(bench, row):
+    counted = interleave(bench, row, CONNECTIONS, int(bench.seconds * 1000))
+    rate = {name: [sample["answers"] / (sample["window_ns"] / 1e9)
+                   for sample in samples]
+            for name, samples in counted.items()}
+    demand_quiet({NGINX: counted[NGINX]}, rate[NGINX])
+    asking = summary(rate[ASKING])
+    asking["ratio"] = summary([value / base for value, base in
+                               zip(rate[ASKING], rate[NGINX])])
+    return {"unit": "1/s", "parties": {NGINX: summary(rate[NGINX]),
+                                       DAEMON: asking}}
+
+
+METHODS = {"oracle": measure_oracle, "decision": measure_decision, "redis": measure_redis,
            "latency": measure_latency, "memory": measure_memory,
            "ollama-memory": measure_memory, "embeddings": measure_embeddings,
            **{row.name: measure_turns for row in TURNS}}
@@ -695,6 +749,10 @@ def cells(row):
             return f"{party['translate'] / 1000:.1f} ms"
         ratio = shown(DAEMON, lambda party: "{:.2f}".format(
             party["translate"] / party["parse"]))
+    elif row["name"] == "oracle":
+        def text(party):
+            return f"{party['median']:.0f}/s"
+        ratio = shown(DAEMON, lambda party: spread_text(party["ratio"], 2))
     elif row["name"] == "decision":
         def text(party):
             return f"{party['decision']:.2f}"

@@ -20,7 +20,7 @@ from raw import Client, ask
 SHIPPED = ROOT / "nginx"
 SHAPES = ("front", "oracle", "redirect")
 LISTEN = "        listen 443 ssl http2;\n        server_name {}.example;\n"
-NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+PATH = os.environ["PATH"] + ":/usr/sbin"
 
 
 def make_certificate(folder):
@@ -35,6 +35,15 @@ def make_certificate(folder):
     return certificate, key
 
 
+def need(tool):
+    """Its path, or a named skip."""
+    found = shutil.which(tool, path=PATH)
+    if not found:
+        import pytest  # the benchmark, which finds it, has none
+        pytest.skip(f"{tool} is not installed")
+    return found
+
+
 def replaced(text, old, new):
     assert old in text, old
     return text.replace(old, new)
@@ -44,10 +53,11 @@ class Nginx:
     """One nginx; port[SHAPE], tls[SHAPE] and unix[SHAPE] are addresses of its
     servers."""
 
-    def __init__(self, proxy, vllm, scale=None, edit=None):
+    def __init__(self, proxy, vllm, scale=None, edit=None, core=None):
         """`proxy` is the daemon's socket file, `vllm` an address; `scale` is
         what a shipped second becomes, in ms. `edit` may change the text of
-        proxy.conf, as a site may."""
+        proxy.conf, as a site may. With `core` one worker runs there."""
+        need("nginx")
         # Not pytest's, whose names are too long for socket files.
         self.folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="llmp-"))
         # Handed over already listening, as for an upgrade of nginx: a port
@@ -87,6 +97,10 @@ class Nginx:
                     r"(_timeout) (\d+)s;",
                     lambda found: f"{found[1]} {int(found[2]) * scale:.0f}ms;",
                     text))
+        self.core = core
+        if core is not None:
+            self._change("nginx.conf", {"worker_processes auto;":
+                                        "worker_processes 1;"})
         self.process = None
         try:
             self.start()
@@ -111,10 +125,10 @@ class Nginx:
     def start(self):
         descriptors = [each.fileno() for each in self.sockets]
         self.process = subprocess.Popen(
-            [NGINX, "-c", self.config, "-e", self.log_path, "-g",
+            [need("nginx"), "-c", self.config, "-e", self.log_path, "-g",
              "daemon off;"], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            pass_fds=descriptors,
+            pass_fds=descriptors, preexec_fn=self._pin,
             env={**clean_environment(),
                  "NGINX": "".join(f"{fd};" for fd in descriptors)})
         end = time.monotonic() + 10 * SLOW
@@ -123,8 +137,10 @@ class Nginx:
                 self.process.kill()
                 raise AssertionError(self.log)
             time.sleep(0.01)
-        for each in self.sockets:
-            each.close()
+
+    def _pin(self):
+        if self.core is not None:
+            os.sched_setaffinity(0, {self.core})
 
     @property
     def log(self):
@@ -140,10 +156,15 @@ class Nginx:
             time.sleep(0.02)
         raise AssertionError(self.access_path.read_text())
 
-    def stop(self):
+    def stop_process(self):
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(10 * SLOW)
+
+    def stop(self):
+        self.stop_process()
+        for each in self.sockets:
+            each.close()
         # All that is worse than an error, but for a daemon that is down.
         bad = [line for line in self.log.splitlines()
                if re.search(r"\[(alert|crit|emerg)\]", line)

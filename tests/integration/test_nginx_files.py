@@ -6,8 +6,9 @@ import re
 import subprocess
 
 import pytest
-from daemon import ROOT
-from nginx import NGINX, SHAPES, SHIPPED, make_certificate
+from daemon import ROOT, run_daemon
+from nginx import SHAPES, SHIPPED, make_certificate, need
+from raw import chat
 
 pytestmark = pytest.mark.nginx
 
@@ -33,8 +34,8 @@ def check_config(folder, text):
     (folder / "llm-proxy").symlink_to(SHIPPED / "llm-proxy")
     path = folder / "nginx.conf"
     path.write_text(text)
-    done = subprocess.run([NGINX, "-t", "-c", path, "-e", folder / "error.log"],
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run([need("nginx"), "-t", "-c", path, "-e",
+                           folder / "error.log"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not re.search(r"\[(warn|error|crit|alert|emerg)\]", done.stderr)
 
@@ -111,3 +112,72 @@ def test_the_numbers_fit_the_daemons_defaults(setting, shipped):
         assert number < default
     else:
         assert number == default
+
+
+def printed(tmp_path, **settings):
+    config = tmp_path / "llm-proxy.conf"
+    config.write_text("".join(f"{name}={value}\n" for name, value in {
+        "TOKENS_JSON": '[{"token":"demo-key-123","label":"demo"}]',
+        **settings}.items()))
+    config.chmod(0o600)
+    return run_daemon("-c", config, "--print-nginx")
+
+
+@pytest.mark.parametrize("settings, lines", [
+    ({}, ["server \"127.0.0.1:8080\";", "client_max_body_size 20971520;",
+          "proxy_read_timeout 620s;", "keepalive_timeout 60s;",
+          "send_timeout 60s;", "client_body_timeout 30s;"]),
+    ({"LISTEN": "0.0.0.0:81,unix:/run/a b/\"s"},
+     ["server \"unix:/run/a b/\\\"s\";"]),
+    ({"LISTEN": "0.0.0.0:81"}, ["server \"127.0.0.1:81\";"]),
+    ({"LISTEN": "[::]:81"}, ["server \"127.0.0.1:81\";"]),
+    ({"LISTEN": "[::1]:81"}, ["server \"[::1]:81\";"]),
+    ({"MAX_BODY_BYTES": "1m", "FIRST_BYTE_TIMEOUT": "1500ms",
+      "STREAM_IDLE_TIMEOUT": "90s", "KEEPALIVE_TIMEOUT": "1s",
+      "WRITE_TIMEOUT": "1ms"},
+     ["client_max_body_size 1048576;", "larger than 1048576 bytes",
+      "proxy_read_timeout 110s;", "keepalive_timeout 1s;",
+      "send_timeout 1s;"]),
+])
+def test_print_nginx(tmp_path, settings, lines):
+    status, text, said = printed(tmp_path, **settings)
+    assert (status, said) == (0, "")
+    for line in lines:
+        assert line in text
+    assert "@PROXY" not in text and "demo-key" not in text
+    check_config(tmp_path, SITE.format(
+        folder=tmp_path, paths=own_paths(tmp_path), server="").replace(
+            "    include llm-proxy/http.conf;\n", text).replace(
+            "listen 80;", f"listen unix:{tmp_path}/p;"))
+
+
+def test_print_nginx_without_an_address(tmp_path):
+    status, text, said = printed(tmp_path, LISTEN="127.0.0.1:0")
+    assert (status, text) == (78, "")
+    assert said.startswith("LISTEN: ")
+    assert printed(tmp_path, LISTEN="nonsense")[0] == 78
+
+
+def test_what_is_printed_works(site):
+    """In place of a shape that is shipped."""
+    at = site(lambda _request, peer: peer.whole({"ok": 1}))
+    at.nginx.stop_process()
+    status, text, _ = run_daemon("-c", at.daemon.config, "--print-nginx")
+    assert status == 0
+    text = text.replace("upstream llm_proxyd", "upstream printed")
+    text = text.replace("http://llm_proxyd", "http://printed")
+    text = text.replace("listen 80;", f"listen unix:{at.nginx.unix['front']};")
+    config = at.nginx.config.read_text()
+    listen = f"        listen unix:{at.nginx.unix['front']};\n"
+    assert listen in config
+    at.nginx.config.write_text(config.replace(listen, "").replace(
+        "    # Shape 3.\n", text))
+    at.nginx.start()
+    with at.client("front", unix=True) as client:
+        assert client.ask(body=chat("vllm:m")).json == {"ok": 1}
+        assert client.ask(body=chat("m"), token="nobody").status == 401
+        assert client.ask("/internal/authz").status == 404
+        at.daemon.stop()
+        answer = client.ask(body=chat("m"))
+        assert (answer.status, answer.error["code"]) == (502, "overloaded")
+        assert answer.header("Retry-After") == "1"
