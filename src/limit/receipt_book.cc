@@ -19,12 +19,9 @@ constexpr int64_t kRepeatMs = 5000;
 
 void ReceiptBook::forget_old(int64_t now_ms)
 {
-    while (!order_.empty()) {
-        const auto oldest = entries_.find(order_.front());
-        if (now_ms - oldest->second.noted_ms <= kReceiptMemoryMs) {
-            break;
-        }
-        entries_.erase(oldest);
+    while (!order_.empty() &&
+           now_ms - order_.front()->second.noted_ms > kReceiptMemoryMs) {
+        entries_.erase(entries_.find(order_.front()->first));
         order_.pop_front();
     }
 }
@@ -33,18 +30,17 @@ ReceiptBook::Entry *ReceiptBook::entry(const std::string &request_id,
                                        const Sha256 &token, int64_t now_ms)
 {
     forget_old(now_ms);
-    const auto found = entries_.find(request_id);
-    if (found != entries_.end()) {
-        return &found->second;
-    }
     if (entries_.size() >= capacity_) {
-        return nullptr;
+        const auto found = entries_.find(request_id);
+        return found == entries_.end() ? nullptr : &found->second;
     }
-    order_.push_back(request_id);
-    Entry &made = entries_[request_id];
-    made.token = token;
-    made.noted_ms = now_ms;
-    return &made;
+    const auto [at, is_new] = entries_.try_emplace(request_id);
+    if (is_new) {
+        order_.push_back(&*at);
+        at->second.token = token;
+        at->second.noted_ms = now_ms;
+    }
+    return &at->second;
 }
 
 std::optional<LimitVerdict> ReceiptBook::repeat(const std::string &request_id,

@@ -86,11 +86,13 @@ std::string_view Exchange::receipt_secret() const
 void Exchange::authorize()
 {
     ApiError err;
-    if (!check_token(err) || !find_authz_backend(err)) {
+    const Original original = original_request(*head_, *config_);
+    if (!check_token(err) || !find_authz_backend(original.endpoint, err)) {
         refuse_authz(err);
         return;
     }
-    if (!is_charged(original_request(*head_, *config_))) {
+    may_bypass_ = may_bypass(original, *principal_);
+    if (!is_charged(original)) {
         allow();
         return;
     }
@@ -105,7 +107,7 @@ void Exchange::authorize()
 
 // The body, and the model in it, has not been read when a web server asks. It
 // may name either; what only one backend serves needs no name.
-bool Exchange::find_authz_backend(ApiError &err)
+bool Exchange::find_authz_backend(const Endpoint *asked, ApiError &err)
 {
     const std::string_view model = field_or_empty(*head_, "X-Model");
     const std::string_view name = field_or_empty(*head_, "X-Proxy-Backend");
@@ -122,7 +124,6 @@ bool Exchange::find_authz_backend(ApiError &err)
         }
         return true;
     }
-    const Endpoint *asked = original_request(*head_, *config_).endpoint;
     BackendKind kind = config_->default_backend;
     if (asked != nullptr && asked->kind == EndpointKind::Relay &&
         asked->ollama == nullptr) {
@@ -154,8 +155,7 @@ void Exchange::authorized(const LimitVerdict &verdict)
 
 void Exchange::allow()
 {
-    const Original original = original_request(*head_, *config_);
-    fields_.add("X-Proxy-Backend", may_bypass(original, *principal_)
+    fields_.add("X-Proxy-Backend", may_bypass_
                                        ? std::string_view(route_.backend->name)
                                        : kByProxy);
     fields_.add("X-Proxy-Label", principal_->label);

@@ -43,6 +43,7 @@ private:
         std::optional<LimitVerdict> verdict;
         bool used = false;
     };
+    using Entries = std::unordered_map<std::string, Entry>;
     // Under the lock. nullptr if there is no room for another.
     Entry *entry(const std::string &request_id, const Sha256 &token,
                  int64_t now_ms);
@@ -50,8 +51,8 @@ private:
 
     const size_t capacity_;
     std::mutex lock_; // guards what follows
-    std::unordered_map<std::string, Entry> entries_;
-    std::deque<std::string> order_; // oldest first
+    Entries entries_;
+    std::deque<const Entries::value_type *> order_; // of those, oldest first
 };
 
 } // namespace llmproxy

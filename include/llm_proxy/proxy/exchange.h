@@ -91,7 +91,7 @@ private:
     std::string_view receipt_secret() const;
     // /internal/authz
     void authorize();
-    bool find_authz_backend(ApiError &err);
+    bool find_authz_backend(const Endpoint *asked, ApiError &err);
     void authorized(const LimitVerdict &verdict);
     void allow();
     void refuse_authz(const ApiError &error);
@@ -136,6 +136,7 @@ private:
     uint64_t bytes_in_ = 0;
     int status_ = 0;
     bool json_ok_ = true;
+    bool may_bypass_ = false;    // a web server may go to route_'s backend
     bool limits_shown_ = false;  // in fields_
     bool receipt_shown_ = false; // a good one
     bool over_ = false;
