@@ -14,9 +14,9 @@ constexpr int64_t kMarginMs = 20'000;
 
 // @NAME@ stands for what the settings say.
 constexpr std::string_view kServer =
-    R"nginx(# In nginx's http {}, printed by llm-proxyd --print-nginx. TLS, a log's format
-# and the shapes with auth_request and X-Accel-Redirect are in the folder nginx/
-# of llm-proxy's documentation.
+    R"nginx(# In nginx's http {}, printed by llm-proxyd --print-nginx. TLS, a
+# log and the shapes with auth_request and X-Accel-Redirect are in the folder
+# nginx/ of llm-proxy's documentation.
 upstream llm_proxyd {
     server "@PROXY@";
     keepalive 32;
@@ -27,7 +27,7 @@ server {
     listen 80;
     server_name llm.example;
 
-    location ~ ^/(v1/|(v2/rerank|tokenize|detokenize|classify|pooling|healthz|readyz)$) {
+    location ~ ^/(v[12]/|((de)?tokenize|classify|pooling|healthz|readyz)$) {
         proxy_pass http://llm_proxyd;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
@@ -55,12 +55,16 @@ server {
 
     location @llm_too_large {
         default_type application/json;
-        return 413 '{"error":{"message":"The request body is larger than @BODY@ bytes.","type":"invalid_request_error","param":null,"code":"request_too_large"}}';
+        return 413 '{"error":{
+            "message":"The request body is larger than @BODY@ bytes.",
+            "type":"invalid_request_error","param":null,
+            "code":"request_too_large"}}';
     }
     location @llm_unavailable {
         default_type application/json;
         add_header Retry-After 1 always;
-        return 200 '{"error":{"message":"The proxy is not available.","type":"server_error","param":null,"code":"overloaded"}}';
+        return 200 '{"error":{"message":"The proxy is not available.",
+            "type":"server_error","param":null,"code":"overloaded"}}';
     }
 }
 )nginx";

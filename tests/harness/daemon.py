@@ -147,7 +147,10 @@ class Daemon:
         assert last.startswith("reloaded") == good, self.log
 
     def freeze(self):
+        """It runs no more when this returns, but is there."""
         self.signal(signal.SIGSTOP)
+        while any(state != "T" for state, _ in self.threads().values()):
+            time.sleep(0.01)
 
     def thaw(self):
         self.signal(signal.SIGCONT)

@@ -91,8 +91,8 @@ class Nginx:
         if edit:
             self._rewrite("llm-proxy/proxy.conf", edit)
         if scale:
-            for path in ("nginx.conf", "llm-proxy/proxy.conf",
-                         "llm-proxy/oracle.conf"):
+            # But for how long a decision may take, which is no model's time.
+            for path in ("nginx.conf", "llm-proxy/proxy.conf"):
                 self._rewrite(path, lambda text: re.sub(
                     r"(_timeout) (\d+)s;",
                     lambda found: f"{found[1]} {int(found[2]) * scale:.0f}ms;",

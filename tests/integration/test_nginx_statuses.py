@@ -19,6 +19,12 @@ TOKENS = [{"token": "demo-key-123", "label": "alice"},
 EACH_SHAPE = pytest.mark.parametrize("shape", SHAPES)
 
 
+def impatient(text):
+    """Of proxy.conf: how long nginx waits for the daemon or for vLLM."""
+    return text.replace("proxy_read_timeout 620s;",
+                        "proxy_read_timeout 300ms;")
+
+
 def ok(_request, peer):
     peer.whole({"ok": 1})
 
@@ -176,7 +182,7 @@ def test_the_daemon_is_down(site, shape):
 @EACH_SHAPE
 def test_the_daemon_does_not_answer(site, shape):
     """Neither authz nor anything else, within the shipped patience."""
-    at = site(ok, tokens=TOKENS, scale=1 if shape != "oracle" else 50)
+    at = site(ok, tokens=TOKENS, edit=impatient)
     at.daemon.freeze()
     try:
         answer = at.ask(shape, body=chat("vllm:m"))
@@ -224,8 +230,7 @@ def test_vllm_fails_nginx_itself(site, shape, how, status, code):
         else:
             peer.pause(30)
 
-    at = site(handler, edit=lambda text: text.replace(" 620s;", " 300ms;"),
-              DEFAULT_BACKEND="vllm",
+    at = site(handler, edit=impatient, DEFAULT_BACKEND="vllm",
               tokens=[{"token": "demo-key-123", "label": "a", "rpm": 9}])
     if how == "refuses":
         at.behind.stop()
@@ -263,7 +268,7 @@ def test_vllms_own_errors_pass_untouched(site, shape):
 @EACH_SHAPE
 def test_a_body_that_never_comes(site, shape):
     """nginx waits no longer than it says, and nothing is sent on."""
-    at = site(ok, tokens=TOKENS, scale=5)
+    at = site(ok, tokens=TOKENS, scale=20)
     with at.client(shape) as client:
         client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\n"
                     b"Authorization: Bearer demo-key-123\r\n"

@@ -128,19 +128,6 @@ def test_shellcheck(script):
     assert status == 0, text
 
 
-def test_the_nginx_example_is_valid(tmp_path):
-    need("nginx")
-    block = re.search(r"^```nginx\n(.*?)^```", read("README.md"),
-                      re.M | re.S)[1]
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(f"pid {tmp_path}/pid; error_log stderr; events {{}}\n"
-                    "http { access_log off;\n"
-                    + block.replace("listen 80;", "listen 127.0.0.1:8089;")
-                    + "}\n")
-    status, text = run(["nginx", "-t", "-p", str(tmp_path), "-c", str(conf)])
-    assert status == 0, text
-
-
 def test_no_page_points_nowhere():
     """Every file that README and HACKING name exists."""
     missing = []
