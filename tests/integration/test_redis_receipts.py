@@ -147,7 +147,9 @@ def test_a_client_that_leaves_while_the_store_is_asked(pair):
     with Client(first.port) as client:
         client.send(request(body=chat(), headers=[
             "X-RateLimit-Checked: " + checked]))
-    assert first.wait_access(2)[1]["cause"] == "client_gone"
+    # Lines of several workers come in any order.
+    causes = [line["cause"] for line in first.wait_access(2)]
+    assert sorted(causes) == ["client_gone", "done"]
     store.thaw()
     store.wait_field(KEY, "c", 0)
     assert remaining(show(second, checked)) == "4"
