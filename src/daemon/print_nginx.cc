@@ -19,7 +19,7 @@ constexpr std::string_view kServer =
 # nginx/ of llm-proxy's documentation.
 upstream llm_proxyd {
     server "@PROXY@";
-    keepalive 32;
+    keepalive 256;
     keepalive_timeout @KEEPALIVE@; # less than KEEPALIVE_TIMEOUT
 }
 
