@@ -1,5 +1,6 @@
 """HTTP as bytes on a socket, for what client libraries would hide."""
 
+import contextlib
 import json
 import socket
 import time
@@ -181,6 +182,16 @@ class Client:
             return True
         except TimeoutError:
             return False
+
+
+def crowd(port, count, then):
+    """The statuses of `count` chats that are all sent before then()."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(port)) for _ in range(count)]
+        for client in clients:
+            client.send(request(body=chat()))
+        then()
+        return [client.answer().status for client in clients]
 
 
 def settle(port):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from daemon import ROOT, TOKEN, run_daemon
-from raw import Client, ask, chat, request
+from raw import Client, ask, chat, crowd, request
 from test_limits import limited, ok
 
 KEY = "llmp:{" + hashlib.sha256(TOKEN.encode()).hexdigest()[:32] + "}"
@@ -131,13 +131,7 @@ def test_all_of_a_turn_go_out_in_one_write(redis, shared):
     daemon, _ = shared(store, WORKERS=1, tokens=limited(rpm=100))
     assert statuses(daemon, 1) == [200]
     store.freeze()
-    clients = [Client(daemon.port) for _ in range(20)]
-    for client in clients:
-        client.send(request(body=chat()))
-    store.thaw()
-    assert [client.answer().status for client in clients] == [200] * 20
-    for client in clients:
-        client.close()
+    assert crowd(daemon.port, 20, store.thaw) == [200] * 20
     assert store.ask("HGET", KEY, "c") == "21"
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from daemon import SLOW
-from raw import Client, ask, chat, request
+from raw import ask, chat, crowd, request
 from store import free_port
 from test_limits import limited
 from test_redis import KEY
@@ -93,13 +93,7 @@ def test_a_replica_takes_over(couple, counting, policy, way):
     both.synced()
     # Requests are on their way to the primary as it dies.
     both.primary.freeze()
-    clients = [Client(daemon.port) for _ in range(10)]
-    for client in clients:
-        client.send(request(body=chat()))
-    both.primary.kill()
-    got = [client.answer().status for client in clients]
-    for client in clients:
-        client.close()
+    got = crowd(daemon.port, 10, both.primary.kill)
     assert got.count({"local": 429, "open": 200, "deny": 503}[policy]) == (
         8 if policy == "local" else 10)
     both.promote()

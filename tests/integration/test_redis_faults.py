@@ -5,7 +5,7 @@ import time
 
 import pytest
 from daemon import SLOW
-from raw import Client, ask, chat, request
+from raw import Client, ask, chat, crowd, request
 from store import RedisError, free_port
 from test_limits import limited, ok
 from test_redis import KEY
@@ -53,12 +53,12 @@ def by_policy(daemon, policy):
     return got.count(200)
 
 
-def by_redis(daemon, seconds=15):
+def by_redis(daemon, limit="4"):
     """Waits until Redis decides again; the answer that shows it."""
-    end = time.monotonic() + seconds * SLOW
+    end = time.monotonic() + 15 * SLOW
     while time.monotonic() < end:
         answer = ask(daemon.port, body=chat())
-        if answer.header("x-ratelimit-limit-requests") == "4":
+        if answer.header("x-ratelimit-limit-requests") == limit:
             return answer
         time.sleep(0.02)
     raise AssertionError(daemon.log)
@@ -246,13 +246,7 @@ def test_it_dies_with_requests_on_their_way(redis, counting, policy):
                               RATE_LIMIT_INSTANCES=4)
     assert ask(daemon.port, body=chat()).status == 200
     store.freeze()
-    clients = [Client(daemon.port) for _ in range(20)]
-    for client in clients:
-        client.send(request(body=chat()))
-    store.kill()
-    got = [client.answer().status for client in clients]
-    for client in clients:
-        client.close()
+    got = crowd(daemon.port, 20, store.kill)
     want = {"local": {200: 10, 429: 10}, "open": {200: 20},
             "deny": {503: 20}}[policy]
     assert {status: got.count(status) for status in got} == want

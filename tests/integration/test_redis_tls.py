@@ -11,9 +11,10 @@ import time
 import pytest
 from certs import Authority
 from daemon import SLOW, run_daemon
-from raw import Client, ask, chat, request
+from raw import Client, ask, chat, crowd
 from test_limits import limited, ok
 from test_redis import KEY, statuses
+from test_redis_faults import by_redis
 
 SPEAKS_TLS = "(TLS)" in run_daemon("--version")[1]
 WITHOUT = re.compile(r"c\.conf:2: REDIS_URL: rediss:// needs a build with the "
@@ -307,13 +308,7 @@ def test_many_answers_at_once(redis, identity, secure):
         return
     assert statuses(daemon, 1) == [200]
     store.freeze()
-    clients = [Client(daemon.port) for _ in range(700)]
-    for client in clients:
-        client.send(request(body=chat()))
-    store.thaw()
-    assert {client.answer().status for client in clients} == {200}
-    for client in clients:
-        client.close()
+    assert crowd(daemon.port, 700, store.thaw) == [200] * 700
     assert store.ask("HGET", KEY, "c") == "701"
 
 
@@ -325,28 +320,12 @@ def test_it_dies_and_comes_back(redis, identity, secure):
         return
     assert statuses(daemon, 1) == [200]
     store.freeze()
-    clients = [Client(daemon.port) for _ in range(20)]
-    for client in clients:
-        client.send(request(body=chat()))
-    store.kill()
-    got = [client.answer().status for client in clients]
-    for client in clients:
-        client.close()
+    got = crowd(daemon.port, 20, store.kill)
     assert (got.count(200), got.count(429)) == (10, 10)
     assert len(re.findall(LOST, daemon.log)) == 1
     assert re.search(r"; (lost|unreachable): ", daemon.log)
     store.start()
     by_redis(daemon, "40")
-
-
-def by_redis(daemon, limit):
-    """Waits until Redis decides."""
-    end = time.monotonic() + 15 * SLOW
-    while True:
-        answer = ask(daemon.port, body=chat())
-        if answer.header("x-ratelimit-limit-requests") == limit:
-            return
-        assert time.monotonic() < end, daemon.log
 
 
 def test_the_ca_file_is_read_again(tmp_path, redis, authority, stranger,
