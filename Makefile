@@ -15,6 +15,9 @@ CHECK = build/venv/bin/python tests/check.py
 
 all: build-release
 
+# They serve as soon as the daemon is built, without the unit tests.
+run demo: PROGRAM = src/llm-proxyd
+
 run: deps all
 	@exec tests/demo/run.sh
 
@@ -95,7 +98,7 @@ build-fuzz: build/fuzz/build.ninja
 	ninja -C build/fuzz fuzz
 
 build-release: build/release/build.ninja
-	ninja -C build/release
+	ninja -C build/release $(PROGRAM)
 	@for name in llm-proxyd llm-proxyd-test; do \
 	    ln -sfn release/src/$$name build/$$name; \
 	done
