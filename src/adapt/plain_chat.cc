@@ -19,6 +19,11 @@ namespace
 
 // So many digits survive a double and fit into 64 bits.
 constexpr size_t kMaxDigits = 15;
+// A body in one piece goes out in one write with its head, which is worth a
+// copy of so much.
+constexpr size_t kMostCopied = 8192;
+// Bytes of a native request beside its model, messages and options.
+constexpr size_t kFrame = 96;
 
 bool is_blank(char c)
 {
@@ -281,9 +286,15 @@ bool translate_plain_chat(const ClientRequest &request, UpstreamRequest &out,
         chat.options.append(most);
     }
     std::string &text = out.own;
+    const bool copied = chat.messages.size() <= kMostCopied;
+    text.reserve(kFrame + request.model.size() + chat.options.size() +
+                 (copied ? chat.messages.size() : 0));
     text = "{\"model\":";
     json::append_string(text, request.model);
     text += ",\"messages\":";
+    if (copied) {
+        text.append(chat.messages);
+    }
     const size_t cut = text.size();
     text += chat.stream ? ",\"stream\":true" : ",\"stream\":false";
     if (!config.ollama_truncate) {
@@ -296,7 +307,11 @@ bool translate_plain_chat(const ClientRequest &request, UpstreamRequest &out,
     }
     text += '}';
     const std::string_view whole = text;
-    out.body = {whole.substr(0, cut), chat.messages, whole.substr(cut)};
+    if (copied) {
+        out.body = {whole};
+    } else {
+        out.body = {whole.substr(0, cut), chat.messages, whole.substr(cut)};
+    }
     return true;
 }
 
