@@ -15,6 +15,8 @@ namespace
 
 constexpr std::string_view kEventEnd = "}\n\n";
 constexpr size_t kIdDigits = 24;
+// Bytes of an object up to its choices, beside its id and model.
+constexpr size_t kFrame = 128;
 
 void append_int(std::string &out, int64_t value)
 {
@@ -64,6 +66,7 @@ void AnswerFrame::begin(const ClientRequest &request, const Wishes &wishes,
 
 void AnswerFrame::set_created(int64_t created_s)
 {
+    head_.reserve(kFrame + id_.size() + model_.size());
     head_ = stream_ ? "data: {\"id\":\"" : "{\"id\":\"";
     head_ += id_;
     head_ += "\",\"object\":\"";

@@ -57,6 +57,7 @@ public:
     void set_created(int64_t created_s);
     // Every object up to the inside of its choices.
     const std::string &head() const { return head_; }
+    bool streams() const { return stream_; }
     void end_event(std::string &out);
     // An event was written in other ways.
     void count_event() { events_++; }

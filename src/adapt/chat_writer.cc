@@ -15,6 +15,8 @@ namespace llmproxy
 namespace
 {
 
+// Bytes of a whole answer beside its frame and text, if it is no more.
+constexpr size_t kAroundText = 256;
 constexpr std::string_view kOpenDelta = "{\"index\":0,\"delta\":{";
 // What follows the text of nearly every piece.
 constexpr std::string_view kCloseCommon =
@@ -75,9 +77,12 @@ void ChatWriter::begin(const ClientRequest &request, const Wishes &wishes)
 void ChatWriter::set_created(int64_t created_s)
 {
     frame_.set_created(created_s);
-    common_head_ = frame_.head();
-    common_head_ += kOpenDelta;
-    common_head_ += "\"content\":\"";
+    if (frame_.streams()) {
+        common_head_.reserve(frame_.head().size() + kOpenDelta.size() + 16);
+        common_head_ = frame_.head();
+        common_head_ += kOpenDelta;
+        common_head_ += "\"content\":\"";
+    }
 }
 
 void ChatWriter::open_delta(std::string &out)
@@ -214,6 +219,7 @@ void ChatWriter::end(const OllamaLine &line, bool /*last*/, std::string &out)
 
 void ChatWriter::whole(const OllamaLine &line, bool /*last*/, std::string &out)
 {
+    out.reserve(frame_.head().size() + line.text.size() + kAroundText);
     out += frame_.head();
     out += "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"";
     append_text(line, out);

@@ -11,17 +11,34 @@
 namespace llmproxy
 {
 
+namespace
+{
+
+std::string header_line(std::string_view name, std::string_view value)
+{
+    std::string line;
+    line.reserve(name.size() + value.size());
+    line.append(name);
+    line.append(value);
+    return line;
+}
+
+} // namespace
+
 std::vector<std::string> request_headers(const ClientRequest &request,
                                          std::string_view accept)
 {
     std::vector<std::string> out;
+    out.reserve(6); // with those that an adapter adds
     out.emplace_back("Content-Type: application/json");
-    out.emplace_back("Accept: ").append(accept);
-    out.emplace_back("X-Request-Id: ").append(request.request_id);
+    if (accept != "*/*") { // which is what libcurl sends by itself
+        out.push_back(header_line("Accept: ", accept));
+    }
+    out.push_back(header_line("X-Request-Id: ", request.request_id));
     // Never the client's own Authorization: that token is ours.
     if (!request.backend.api_key.empty()) {
-        out.emplace_back("Authorization: Bearer ")
-            .append(request.backend.api_key);
+        out.push_back(
+            header_line("Authorization: Bearer ", request.backend.api_key));
     }
     return out;
 }

@@ -5,6 +5,7 @@
 #include "ollama_line.h"
 
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/string_content.h"
 
 #include <algorithm>
 #include <string>
@@ -28,36 +29,6 @@ json_t *filled_array(json_t *object, const char *key)
 {
     json_t *value = json::get(object, key);
     return json_array_size(value) > 0 ? value : nullptr;
-}
-
-// Bytes of the valid UTF-8 sequence of several bytes at the front of `text`;
-// 0 if it is none (RFC 3629).
-size_t sequence_size(std::string_view text)
-{
-    const auto first = static_cast<unsigned char>(text[0]);
-    if (first < 0xc2 || first > 0xf4) {
-        return 0;
-    }
-    const size_t size = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    if (text.size() < size) {
-        return 0;
-    }
-    const auto second = static_cast<unsigned char>(text[1]);
-    const unsigned char low = first == 0xe0   ? 0xa0
-                              : first == 0xf0 ? 0x90
-                                              : 0x80;
-    const unsigned char high = first == 0xed   ? 0x9f
-                               : first == 0xf4 ? 0x8f
-                                               : 0xbf;
-    if (second < low || second > high) {
-        return 0;
-    }
-    for (const char c : text.substr(2, size - 2)) {
-        if ((static_cast<unsigned char>(c) & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    return size;
 }
 
 // Bytes of the escape at the front of `text`; 0 if it is none, or half of a
@@ -86,35 +57,20 @@ size_t escape_size(std::string_view text)
     return surrogate ? 0 : 6;
 }
 
-// A byte of a string that stands for itself. As a signed one it is above the
-// control bytes in one comparison: those from 0x80 on are below 0.
-bool is_plain(char c)
-{
-    return static_cast<signed char>(c) >= 0x20 && c != '"' && c != '\\';
-}
-
 // Takes the inside of a JSON string and its closing quote off the front.
 bool take_string(std::string_view &text, std::string_view &out)
 {
-    const char *bytes = text.data();
-    const size_t end = text.size();
-    size_t at = 0;
-    for (;;) {
-        while (at < end && is_plain(bytes[at])) {
-            at++;
-        }
-        if (at == end) {
-            return false;
-        }
-        if (text[at] == '"') {
-            break;
-        }
-        const size_t size = text[at] == '\\' ? escape_size(text.substr(at))
-                                             : sequence_size(text.substr(at));
+    size_t at = json::content_length(text);
+    while (at < text.size() && text[at] == '\\') {
+        const size_t size = escape_size(text.substr(at));
         if (size == 0) {
             return false;
         }
         at += size;
+        at += json::content_length(text.substr(at));
+    }
+    if (at == text.size() || text[at] != '"') {
+        return false;
     }
     out = text.substr(0, at);
     text.remove_prefix(at + 1);

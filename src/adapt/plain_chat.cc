@@ -5,9 +5,10 @@
 
 #include "plain_chat.h"
 
-#include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/string_content.h"
 #include "llm_proxy/json/writer.h"
 
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -19,11 +20,8 @@ namespace
 
 // So many digits survive a double and fit into 64 bits.
 constexpr size_t kMaxDigits = 15;
-// A body in one piece goes out in one write with its head, which is worth a
-// copy of so much.
-constexpr size_t kMostCopied = 8192;
-// Bytes of a native request beside its model, messages and options.
-constexpr size_t kFrame = 96;
+// Bytes of a native request beside its model and messages, mostly.
+constexpr size_t kFrame = 256;
 
 bool is_blank(char c)
 {
@@ -60,11 +58,12 @@ public:
         if (!take('"')) {
             return false;
         }
-        size_t end = 0;
-        while (end < text_.size() && text_[end] != '"') {
-            end += text_[end] == '\\' ? 2 : 1;
+        size_t end = json::content_length(text_);
+        while (end + 1 < text_.size() && text_[end] == '\\') {
+            end += 2;
+            end += json::content_length(text_.substr(end));
         }
-        if (end >= text_.size()) {
+        if (end >= text_.size() || text_[end] != '"') {
             return false;
         }
         out = text_.substr(0, end);
@@ -108,24 +107,24 @@ private:
 
 enum class Setting { Number, Integer, Count };
 
+// Of two that mean the same option, the first wins.
 constexpr struct {
-    const char *name;
+    std::string_view name;
     Setting kind;
+    std::string_view option;
 } kSettings[] = {
-    {"temperature", Setting::Number},
-    {"top_p", Setting::Number},
-    {"seed", Setting::Integer},
-    {"max_tokens", Setting::Count},
-    {"frequency_penalty", Setting::Number},
-    {"presence_penalty", Setting::Number},
-    {"max_completion_tokens", Setting::Count},
+    {"temperature", Setting::Number, "temperature"},
+    {"top_p", Setting::Number, "top_p"},
+    {"seed", Setting::Integer, "seed"},
+    {"frequency_penalty", Setting::Number, "frequency_penalty"},
+    {"presence_penalty", Setting::Number, "presence_penalty"},
+    {"max_completion_tokens", Setting::Count, "num_predict"},
+    {"max_tokens", Setting::Count, "num_predict"},
 };
 
 struct PlainChat {
     std::string_view messages;
-    std::string_view max_tokens;
-    std::string_view max_completion_tokens;
-    std::string options; // each with a comma in front
+    std::string_view settings[std::size(kSettings)]; // empty = absent
     bool stream = false;
     bool include_usage = false;
 };
@@ -150,27 +149,35 @@ bool is_plain_number(std::string_view word, Setting kind)
 
 bool read_setting(Rest &rest, std::string_view name, PlainChat &chat)
 {
-    for (const auto &setting : kSettings) {
-        std::string_view word;
-        if (name != setting.name) {
-            continue;
+    for (size_t i = 0; i < std::size(kSettings); i++) {
+        if (name == kSettings[i].name) {
+            std::string_view &word = chat.settings[i];
+            return rest.take_word(word) &&
+                   is_plain_number(word, kSettings[i].kind);
         }
-        if (!rest.take_word(word) || !is_plain_number(word, setting.kind)) {
-            return false;
-        }
-        if (name == "max_tokens") {
-            chat.max_tokens = word;
-        } else if (name == "max_completion_tokens") {
-            chat.max_completion_tokens = word;
-        } else {
-            chat.options += ",\"";
-            chat.options.append(name);
-            chat.options += "\":";
-            chat.options.append(word);
-        }
-        return true;
     }
     return false;
+}
+
+void append_options(const PlainChat &chat, std::string &out)
+{
+    std::string_view before = ",\"options\":{\"";
+    std::string_view last;
+    for (size_t i = 0; i < std::size(kSettings); i++) {
+        const std::string_view option = kSettings[i].option;
+        if (chat.settings[i].empty() || option == last) {
+            continue;
+        }
+        out += before;
+        out += option;
+        out += "\":";
+        out += chat.settings[i];
+        before = ",\"";
+        last = option;
+    }
+    if (!last.empty()) {
+        out += '}';
+    }
 }
 
 // {"role": ..., "content": "..."} in either order, and nothing else.
@@ -278,40 +285,19 @@ bool translate_plain_chat(const ClientRequest &request, UpstreamRequest &out,
     }
     wishes.stream = chat.stream;
     wishes.include_usage = chat.include_usage;
-    const std::string_view most = chat.max_completion_tokens.empty()
-                                      ? chat.max_tokens
-                                      : chat.max_completion_tokens;
-    if (!most.empty()) {
-        chat.options += ",\"num_predict\":";
-        chat.options.append(most);
-    }
     std::string &text = out.own;
-    const bool copied = chat.messages.size() <= kMostCopied;
-    text.reserve(kFrame + request.model.size() + chat.options.size() +
-                 (copied ? chat.messages.size() : 0));
+    text.reserve(kFrame + request.model.size() + chat.messages.size());
     text = "{\"model\":";
     json::append_string(text, request.model);
     text += ",\"messages\":";
-    if (copied) {
-        text.append(chat.messages);
-    }
-    const size_t cut = text.size();
+    text += chat.messages;
     text += chat.stream ? ",\"stream\":true" : ",\"stream\":false";
     if (!config.ollama_truncate) {
         text += ",\"truncate\":false";
     }
-    if (!chat.options.empty()) {
-        text += ",\"options\":{";
-        text.append(chat.options, 1);
-        text += '}';
-    }
+    append_options(chat, text);
     text += '}';
-    const std::string_view whole = text;
-    if (copied) {
-        out.body = {whole};
-    } else {
-        out.body = {whole.substr(0, cut), chat.messages, whole.substr(cut)};
-    }
+    out.body = {text};
     return true;
 }
 

@@ -51,11 +51,13 @@ void append_random_hex(std::string &out, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
     static thread_local RandomBytes random;
+    const size_t begin = out.size();
+    out.resize(begin + digits);
     for (size_t i = 0; i < digits; i += 2) {
         const uint8_t byte = random.next();
-        out += alphabet[byte >> 4];
+        out[begin + i] = alphabet[byte >> 4];
         if (i + 1 < digits) {
-            out += alphabet[byte & 15];
+            out[begin + i + 1] = alphabet[byte & 15];
         }
     }
 }

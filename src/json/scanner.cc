@@ -6,6 +6,7 @@
 #include "llm_proxy/json/scanner.h"
 
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/json/string_content.h"
 
 #include "string_bytes.h"
 
@@ -394,17 +395,21 @@ bool BodyScanner::end_key()
     member_ = text_ == "model"    ? Member::Model
               : text_ == "stream" ? Member::Stream
                                   : Member::Other;
-    key_bytes_ += text_.size();
-    if (top_keys_.size() == kMaxTopKeys || key_bytes_ > kMaxTopKeyBytes) {
-        return refuse(
-            ScanError::Kind::TooManyKeys,
-            "more than 4096 keys, or 64 KiB of keys, at the top level",
-            string_start_);
+    const size_t key_bytes = top_keys_.size() - 1 - top_key_count_;
+    if (top_key_count_ == kMaxTopKeys ||
+        key_bytes + text_.size() > kMaxTopKeyBytes) {
+        return refuse(ScanError::Kind::TooManyKeys,
+                      "more than 512 keys, or 64 KiB of keys, at the top level",
+                      string_start_);
     }
-    if (!top_keys_.insert(text_).second) {
+    text_.insert(text_.begin(), kKeyEnd);
+    text_ += kKeyEnd;
+    if (top_keys_.find(text_) != std::string::npos) {
         return refuse(ScanError::Kind::DuplicateKey,
                       "a key appears twice at the top level", string_start_);
     }
+    top_keys_.append(text_, 1);
+    top_key_count_++;
     return true;
 }
 

@@ -42,37 +42,6 @@ inline bool has_special(uint64_t word)
     return (marks & (ones * 0x80)) != 0;
 }
 
-// How many bytes at the front of `text` are a string's content as they
-// stand. Stops at anything that needs a look, and at a UTF-8 sequence that
-// the piece does not hold whole.
-inline size_t content_length(std::string_view text)
-{
-    const char *at = text.data();
-    const char *end = at + text.size();
-    while (at != end) {
-        while (end - at >= 8) {
-            uint64_t word = 0;
-            memcpy(&word, at, sizeof word);
-            if (has_special(word)) {
-                break;
-            }
-            at += sizeof word;
-        }
-        while (at != end && is_plain(static_cast<unsigned char>(*at))) {
-            at++;
-        }
-        if (at == end || static_cast<unsigned char>(*at) < 0x80) {
-            break;
-        }
-        const size_t length = utf8_length(at, static_cast<size_t>(end - at));
-        if (length == 0) {
-            break;
-        }
-        at += length;
-    }
-    return static_cast<size_t>(at - text.data());
-}
-
 // The byte an escape of one letter stands for; 0 if there is none such.
 inline unsigned char escaped_byte(unsigned char letter)
 {

@@ -29,26 +29,44 @@ public:
     {
     }
 
-    void text(const char *name, std::string_view value, bool quote = false)
+    // Nothing in it needs an escape. Empty where there is none.
+    void word(const char *name, std::string_view value)
     {
         key(name);
         if (value.empty()) {
             out_ += json_ ? "null" : "-";
             return;
         }
+        quote(json_);
+        out_ += value;
+        quote(json_);
+    }
+
+    // Somebody else's words.
+    void text(const char *name, std::string_view value, bool quoted = false)
+    {
+        if (value.empty()) {
+            word(name, value);
+            return;
+        }
+        key(name);
         if (json_) {
             std::string escaped;
             append_escaped(escaped, value);
             json::append_string(out_, escaped);
             return;
         }
-        if (quote) {
-            out_ += '"';
-        }
+        quote(quoted);
         append_escaped(out_, value);
-        if (quote) {
-            out_ += '"';
-        }
+        quote(quoted);
+    }
+
+    void time(const char *name, int64_t wall_ms)
+    {
+        key(name);
+        quote(json_);
+        append_iso_time(out_, wall_ms);
+        quote(json_);
     }
 
     void number(const char *name, int64_t value)
@@ -62,6 +80,13 @@ public:
     }
 
 private:
+    void quote(bool wanted)
+    {
+        if (wanted) {
+            out_ += '"';
+        }
+    }
+
     void key(const char *name)
     {
         if (!first_) {
@@ -114,18 +139,16 @@ void append_access_line(std::string &out, const AccessRecord &r,
         out += '{';
     }
     LineWriter line(out, format);
-    std::string time;
-    append_iso_time(time, wall_ms);
-    line.text("ts", time);
-    line.text("id", r.id);
+    line.time("ts", wall_ms);
+    line.word("id", r.id);
     line.text("label", r.label);
     line.text("peer", r.peer);
-    line.text("method", r.method);
-    line.text("endpoint", r.endpoint);
+    line.word("method", r.method);
+    line.word("endpoint", r.endpoint);
     line.text("model", r.model, true);
-    line.text("backend", r.backend);
+    line.word("backend", r.backend);
     line.number("status", r.status);
-    line.text("cause", cause_name(r.cause));
+    line.word("cause", cause_name(r.cause));
     line.number("in", static_cast<int64_t>(r.bytes_in));
     line.number("out", static_cast<int64_t>(r.bytes_out));
     line.number("queue_ms", r.queue_ms);

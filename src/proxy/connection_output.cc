@@ -14,6 +14,8 @@ namespace llmproxy
 namespace
 {
 
+constexpr size_t kUsualHead = 512;
+
 iovec piece(std::string_view bytes)
 {
     iovec v;
@@ -49,17 +51,16 @@ void append_date(std::string &out)
 void Connection::render_head(const AnswerHead &head, bool chunked)
 {
     std::string &out = head_out_;
+    out.reserve(kUsualHead);
     out = "HTTP/1.1 ";
     append_u64(out, static_cast<uint64_t>(head.status));
     out += ' ';
     out += reason_phrase(head.status);
     out += "\r\n";
     append_date(out);
-    FieldBlock own;
     if (!head.content_type.empty()) {
-        own.add("Content-Type", head.content_type);
+        append_field(out, "Content-Type", head.content_type);
     }
-    out += own.text();
     if (head.sse) {
         out += "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
     }

@@ -19,6 +19,8 @@ namespace
 // libcurl keeps a receive buffer of this size for each handle to its end.
 constexpr long kReceiveBuffer = 8192;
 constexpr long kUploadBuffer = 16384;
+// libcurl expects "100 Continue" for bodies of over 1 MiB.
+constexpr curl_off_t kMayExpect = 256 * 1024;
 constexpr size_t kMaxHead = size_t{64} * 1024;
 constexpr size_t kMaxDetachedBytes = size_t{64} * 1024;
 constexpr int64_t kDetachedMs = 1000;
@@ -162,8 +164,10 @@ void Transfer::set_headers()
     static char agent[] = "User-Agent: llm-proxyd/" LLMPROXY_VERSION;
     headers_.clear();
     headers_.reserve(request_.headers.size() + 2);
-    headers_.push_back({expect, nullptr});
     headers_.push_back({agent, nullptr});
+    if (body_size_ >= kMayExpect) {
+        headers_.push_back({expect, nullptr});
+    }
     for (std::string &header : request_.headers) {
         headers_.push_back({header.data(), nullptr});
     }
@@ -280,6 +284,7 @@ bool Transfer::take_header(std::string_view line)
 bool Transfer::complete_head()
 {
     ReplyHead head;
+    head.fields.reserve(head_lines_.size());
     for (size_t i = 0; i < head_lines_.size(); i++) {
         const size_t end =
             i + 1 < head_lines_.size() ? head_lines_[i + 1] : head_text_.size();

@@ -51,19 +51,26 @@ struct ReplyHead {
     }
 };
 
-// Header lines on their way out, "Name: value\r\n" each. The one place where
-// bytes become header lines: a name that is no token, or a value with a byte
-// outside HTAB, 0x20..0x7e, 0x80..0xff is left out and false returned, so no
-// line can be split by what a client or a backend sent.
+// Appends "Name: value\r\n". The one place where bytes become header lines: a
+// name that is no token, or a value with a byte outside HTAB, 0x20..0x7e,
+// 0x80..0xff is left out and false returned, so no line can be split by what
+// a client or a backend sent.
+bool append_field(std::string &out, std::string_view name,
+                  std::string_view value);
+
+// Header lines on their way out.
 class FieldBlock
 {
 public:
     bool add(std::string_view name, std::string_view value);
+    // `name` is a literal.
     void add(std::string_view name, uint64_t value);
     void clear() { text_.clear(); }
     const std::string &text() const { return text_; }
 
 private:
+    void make_room();
+
     std::string text_;
 };
 
