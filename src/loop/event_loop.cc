@@ -241,4 +241,10 @@ int64_t EventLoop::now_ms()
     return now_ms_;
 }
 
+bool EventLoop::turn_is_long()
+{
+    constexpr int64_t long_ms = 3;
+    return SystemClock().mono_ms() - now_ms() >= long_ms;
+}
+
 } // namespace llmproxy

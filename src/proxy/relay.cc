@@ -28,6 +28,9 @@ constexpr size_t kMaxSpare = size_t{256} * 1024;
 // loop; the rest waits.
 constexpr size_t kMaxTurn = size_t{128} * 1024;
 
+// Pieces of an answer that comes as fast as it can, worth a look at the clock.
+constexpr size_t kBulk = 2048;
+
 constexpr int64_t kLookAgainMs = 100; // while the helper is at work
 
 const std::vector<Field> kNoFields;
@@ -144,8 +147,12 @@ Take Relay::on_upstream_data(std::string_view bytes)
     if (!at_work_ && status_ == AdaptStatus::Failed) {
         return Take::Abort;
     }
+    // What was held off for the turn's length is taken when it comes again, so
+    // that each gets on.
+    held_off_ =
+        !held_off_ && bytes.size() >= kBulk && context_.loop.turn_is_long();
     if (at_work_ || status_ == AdaptStatus::Long || sink_.congested() ||
-        taken_ >= kMaxTurn) {
+        taken_ >= kMaxTurn || held_off_) {
         paused_ = true;
         return Take::Pause;
     }

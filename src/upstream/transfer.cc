@@ -351,7 +351,8 @@ size_t Transfer::take_data(std::string_view bytes)
     const Take take = sink_->on_upstream_data(bytes);
     if (take == Take::Pause) {
         paused_ = true;
-        timer_.cancel(); // the client's own deadline bounds a pause
+        timer_.cancel();          // the client's own deadline bounds a pause
+        owner_.on_touched(*this); // it may be over with this turn
         return CURL_WRITEFUNC_PAUSE;
     }
     timer_.arm(options_.idle_timeout_ms);

@@ -348,19 +348,14 @@ void UpstreamPool::Impl::on_deadline(Transfer &transfer)
     end(transfer.id(), transfer.fail(transfer.deadline_fault()));
 }
 
-bool UpstreamPool::Impl::on_turn_end()
+// Behind the rest of a turn, so that what goes on brings no more in it than
+// what it held back; one at least, so that all get on.
+void UpstreamPool::Impl::go_on()
 {
-    const std::vector<Ended> refused = std::exchange(failed_, {});
-    for (const Ended &e : refused) {
-        // Out of the map first: cancel() would ask the gate about it.
-        std::unique_ptr<Transfer> transfer = take_out(e.id);
-        if (transfer != nullptr) {
-            transfer->sink()->on_upstream_end(e.end);
-            recycle(std::move(transfer));
-        }
-    }
     const std::vector<uint64_t> resumed = std::exchange(resumed_, {});
-    for (const uint64_t id : resumed) {
+    size_t done = 0;
+    while (done < resumed.size() && (done == 0 || !loop_.turn_is_long())) {
+        const uint64_t id = resumed[done++];
         const Transfers::iterator found = transfers_.find(id);
         if (found != transfers_.end() && found->second->paused()) {
             in_curl_ = true; // it calls back before it returns
@@ -372,12 +367,29 @@ bool UpstreamPool::Impl::on_turn_end()
             }
         }
     }
+    resumed_.insert(resumed_.begin(),
+                    resumed.begin() + static_cast<ptrdiff_t>(done),
+                    resumed.end());
+}
+
+bool UpstreamPool::Impl::on_turn_end()
+{
+    const std::vector<Ended> refused = std::exchange(failed_, {});
+    for (const Ended &e : refused) {
+        // Out of the map first: cancel() would ask the gate about it.
+        std::unique_ptr<Transfer> transfer = take_out(e.id);
+        if (transfer != nullptr) {
+            transfer->sink()->on_upstream_end(e.end);
+            recycle(std::move(transfer));
+        }
+    }
     // Requests submitted in this turn go out now, without a turn of the loop
     // for curl's timer. Bounded: what is still due then takes the timer.
     for (int i = 0; due_ && i < 8; i++) {
         due_ = false;
         act(CURL_SOCKET_TIMEOUT, 0);
     }
+    go_on();
     if (due_ || !failed_.empty() || !resumed_.empty()) {
         timer_.arm(0);
     }

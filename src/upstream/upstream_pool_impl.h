@@ -53,6 +53,7 @@ private:
     void on_deadline(Transfer &transfer) override;
     void on_timer(Timer &timer) override;
     bool on_turn_end() override;
+    void go_on();
     void on_gate_open(uint64_t id) override;
     EventLoop &gate_loop() override { return loop_; }
 

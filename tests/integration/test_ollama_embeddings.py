@@ -2,6 +2,7 @@
 tests/data/embeddings, whole and cut anywhere, and large batches."""
 
 import base64
+import contextlib
 import json
 import pathlib
 import random
@@ -92,6 +93,24 @@ def test_a_large_batch(proxy, workers, form):
         else:
             assert item["embedding"] == vector
     assert daemon.wait_access(1)[0]["cause"] == "done"
+
+
+def test_large_batches_at_once(proxy):
+    """Together they take longer than a turn of the loop may, so they take
+    turns; each arrives as if it were alone."""
+    vector = [round(0.001 * i, 9) for i in range(1024)]
+    body = json.dumps({"model": "m", "embeddings": [vector] * 64}).encode()
+    daemon, _ = proxy(Replay(body, 65_536), WORKERS=1)
+    asked = request(PATH, embed(["a"] * 64))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(daemon.port)) for _ in range(12)]
+        for client in clients:
+            client.send(asked)
+        for client in clients:
+            answer = client.answer()
+            assert answer.status == 200, answer.body[:500]
+            assert [item["embedding"] for item in answer.json["data"]] == [
+                vector] * 64
 
 
 def test_a_large_answer_waits_for_a_slow_reader(proxy):

@@ -146,6 +146,9 @@ public:
 
     // Milliseconds, monotonic, read once a turn.
     int64_t now_ms();
+    // More than 2 ms, 3 at most, have gone by in this turn: what can wait
+    // should wait for the next. Reads the clock.
+    bool turn_is_long();
 
     event_base *base() { return base_; }
 

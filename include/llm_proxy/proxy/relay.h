@@ -133,6 +133,7 @@ private:
     bool begun_ = false;
     bool answering_ = false;
     bool paused_ = false;
+    bool held_off_ = false; // because this turn of the loop was long already
     bool over_ = false;
     bool reached_ = false;
 };
