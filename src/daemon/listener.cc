@@ -169,6 +169,16 @@ void remove_file(const Listener &listener)
     }
 }
 
+void give_file(const Listener &listener, uid_t uid, gid_t gid)
+{
+    if (!listener.unix_path.empty() &&
+        lchown(listener.unix_path.c_str(), uid, gid) == -1) {
+        log_warning("%s: cannot be given to user %u: %s",
+                    listener.unix_path.c_str(), static_cast<unsigned>(uid),
+                    strerror(errno));
+    }
+}
+
 std::string peer_name(const sockaddr *address)
 {
     char host[INET6_ADDRSTRLEN] = "";

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 struct sockaddr;
 
 namespace llmproxy
@@ -37,6 +39,9 @@ struct ListenError : Error {
 
 // Removes a unix socket's file, if it is still this listener's.
 void remove_file(const Listener &listener);
+
+// Makes a unix socket's file another user's, who may connect like its owner.
+void give_file(const Listener &listener, uid_t uid, gid_t gid);
 
 // "127.0.0.1:5432", "[::1]:5432" or "unix" for a peer's address.
 std::string peer_name(const sockaddr *address);

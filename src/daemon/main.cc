@@ -22,9 +22,11 @@
 
 #include <event2/event.h>
 
+#include "launch.h"
 #include "name_resolver.h"
 #include "options.h"
 #include "print_nginx.h"
+#include "privileges.h"
 #include "process_clock.h"
 #include "supervisor.h"
 
@@ -46,19 +48,6 @@ Environment read_environment()
         }
     }
     return environment;
-}
-
-// A descriptor 0, 1 or 2 that is closed would be taken by the next socket,
-// and messages would go there.
-void open_standard_fds()
-{
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd != -1 && fd <= STDERR_FILENO);
-    if (fd != -1) {
-        close(fd);
-    }
 }
 
 void raise_fd_limit(const Config &config)
@@ -174,12 +163,12 @@ int print_nginx(const Config &config)
 }
 
 // The exit code, or -1 to go on.
-int check_config(const Options &options, const std::string &path,
-                 const Environment &environment, Config &config)
+int check_config(const Options &options, const Launch &launch, Config &config)
 {
     std::vector<Problem> problems;
     bool readable = true;
-    const bool ok = load_config(path, environment, config, problems, readable);
+    const bool ok = load_config(launch.config_path, launch.environment, config,
+                                problems, readable);
     for (const Problem &problem : problems) {
         (void)fprintf(stderr, "%s\n", to_string(problem).c_str());
     }
@@ -235,25 +224,90 @@ void ignore_signals()
     }
 }
 
-int start(const std::string &path, Environment environment,
-          std::shared_ptr<Config> config)
+// Whoever it is now reads the settings again on a reload.
+void warn_of_unreadable(const Launch &launch)
+{
+    Config ignored;
+    std::vector<Problem> problems;
+    bool readable = true;
+    if (!load_config(launch.config_path, launch.environment, ignored, problems,
+                     readable)) {
+        for (const Problem &problem : problems) {
+            log_warning("%s", to_string(problem).c_str());
+        }
+        log_warning("this user cannot reload: see above");
+    }
+}
+
+// The exit code.
+int become(const Identity &identity, const Launch &launch)
 {
     Error err;
+    if (!drop_privileges(identity, err)) {
+        log_error("%s", err.message.c_str());
+        return kExitPermission;
+    }
+    if (identity.wanted) {
+        warn_of_unreadable(launch);
+    }
+    // Tokens' digests and prompts are in memory: no core, no ptrace by peers.
+    prctl(PR_SET_DUMPABLE, 0);
+    return kExitOk;
+}
+
+int serve(const Options &options, Launch &launch,
+          std::shared_ptr<Config> config, const Identity &identity)
+{
+    Error err;
+    bool running = false;
+    // What goes wrong so far is told to whoever starts it.
+    if (!log_configure(config->log_level, config->log_format, "", err)) {
+        return kExitCannotCreate;
+    }
+    if (!options.pid_path.empty() &&
+        !launch.pid_file.lock(options.pid_path, running, err)) {
+        log_error("-p: %s", err.message.c_str());
+        return running ? kExitRunning : kExitCannotCreate;
+    }
+    raise_fd_limit(*config);
+    event_set_log_callback(libevent_log_cb);
+    event_set_fatal_callback(libevent_fatal_cb);
+    Supervisor supervisor(process_clock(), launch, config);
+    int code = supervisor.listen(identity);
+    if (code == kExitOk) {
+        code = become(identity, launch);
+    }
+    if (code != kExitOk) {
+        return code;
+    }
+    // As who will open it anew.
     if (!log_configure(config->log_level, config->log_format, config->log_file,
                        err)) {
         log_error("LOG_FILE: %s", err.message.c_str());
         return kExitCannotCreate;
     }
-    raise_fd_limit(*config);
-    event_set_log_callback(libevent_log_cb);
-    event_set_fatal_callback(libevent_fatal_cb);
-    ignore_signals();
-    // Tokens' digests and prompts are in memory: no core, no ptrace by peers.
-    prctl(PR_SET_DUMPABLE, 0);
-    Supervisor supervisor(process_clock(), path, std::move(environment),
-                          config);
+    if (options.daemon && config->log_file.empty()) {
+        log_warning("-d without LOG_FILE: there will be no error log");
+    }
     config.reset(); // a reload must be able to free it
     return supervisor.run();
+}
+
+int start(const Options &options, Launch &launch,
+          std::shared_ptr<Config> config)
+{
+    Error err;
+    Identity identity;
+    if (!find_identity(options.user, options.group, identity, err)) {
+        (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
+        return kExitUsage;
+    }
+    ignore_signals();
+    if (options.daemon && !launch.background.enter(err)) {
+        (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
+        return kExitOs;
+    }
+    return serve(options, launch, std::move(config), identity);
 }
 
 } // namespace
@@ -278,15 +332,19 @@ int main(int argc, char **argv)
         return kExitSoftware;
     }
     json::init();
-    std::string path = options.config_path;
-    if (path.empty() && access(kDefaultConfig, F_OK) == 0) {
-        path = kDefaultConfig;
+    Launch launch;
+    launch.config_path = options.config_path;
+    if (launch.config_path.empty() && access(kDefaultConfig, F_OK) == 0) {
+        launch.config_path = kDefaultConfig;
     }
-    Environment environment = read_environment();
+    launch.environment = read_environment();
+    if (options.debug) {
+        launch.environment["LOG_LEVEL"] = "debug";
+    }
     std::shared_ptr<Config> config = std::make_shared<Config>();
-    const int code = check_config(options, path, environment, *config);
+    const int code = check_config(options, launch, *config);
     if (code != -1) {
         return code;
     }
-    return start(path, std::move(environment), std::move(config));
+    return start(options, launch, std::move(config));
 }

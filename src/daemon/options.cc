@@ -17,6 +17,12 @@ bool parse_options(int argc, char **argv, Options &out)
 {
     static const option long_options[] = {
         {"config", required_argument, nullptr, 'c'},
+        {"daemon", no_argument, nullptr, 'd'},
+        {"foreground", no_argument, nullptr, 'f'},
+        {"debug", no_argument, nullptr, 'D'},
+        {"pid-file", required_argument, nullptr, 'p'},
+        {"user", required_argument, nullptr, 'u'},
+        {"group", required_argument, nullptr, 'g'},
         {"test-config", no_argument, nullptr, 't'},
         {"connect", no_argument, nullptr, 'C'},
         {"dump-config", no_argument, nullptr, 'T'},
@@ -28,11 +34,30 @@ bool parse_options(int argc, char **argv, Options &out)
     int c;
     // Called once, before any thread exists.
     // NOLINTNEXTLINE(concurrency-mt-unsafe)
-    while ((c = getopt_long(argc, argv, "c:tTVh", long_options, nullptr)) !=
-           -1) {
+    while ((c = getopt_long(argc, argv, "c:dfp:u:g:tTVh", long_options,
+                            nullptr)) != -1) {
         switch (c) {
         case 'c':
             out.config_path = optarg;
+            break;
+        case 'd':
+            out.daemon = true;
+            break;
+        case 'f':
+            out.daemon = false;
+            break;
+        case 'D': // has no short form
+            out.daemon = false;
+            out.debug = true;
+            break;
+        case 'p':
+            out.pid_path = optarg;
+            break;
+        case 'u':
+            out.user = optarg;
+            break;
+        case 'g':
+            out.group = optarg;
             break;
         case 't':
             out.test = true;
@@ -75,23 +100,25 @@ bool parse_options(int argc, char **argv, Options &out)
 void print_usage()
 {
     (void)printf(
-        "Usage: llm-proxyd [-c file] [-t [--connect] | -T | --print-nginx |\n"
-        "                  -V | -h]\n"
+        "Usage: llm-proxyd [option ...]\n"
         "One OpenAI-compatible address in front of a site's model servers.\n"
         "\n"
-        "  -c, --config FILE   read settings from FILE (default\n"
-        "                      /etc/llm-proxy/llm-proxy.conf if it exists);\n"
-        "                      the environment overrides it\n"
-        "  -t, --test-config   check the configuration and exit\n"
-        "      --connect       with -t: also log in to the Redis server that\n"
-        "                      counts limits, and run the script there\n"
-        "  -T, --dump-config   check it, print the effective settings with\n"
-        "                      secrets masked, and exit\n"
-        "      --print-nginx   check it, print a server for nginx that stands\n"
-        "                      in front of this daemon, and exit\n"
-        "  -V, --version       print the versions of the program and of its\n"
-        "                      libraries and exit\n"
-        "  -h, --help          print this and exit\n"
+        "  -c, --config FILE    settings (else /etc/llm-proxy/llm-proxy.conf\n"
+        "                       if it exists); the environment overrides it\n"
+        "  -d, --daemon         go into the background once it serves\n"
+        "  -f, --foreground     stay in the foreground, as without -d\n"
+        "      --debug          the same, with LOG_LEVEL=debug\n"
+        "  -p, --pid-file FILE  lock FILE and write the process id into it\n"
+        "  -u, --user USER      become USER for good, once it listens\n"
+        "  -g, --group GROUP    and GROUP, if not the user's own\n"
+        "  -t, --test-config    check the configuration and exit\n"
+        "      --connect        with -t: try the Redis server of limits, too\n"
+        "  -T, --dump-config    print the settings, secrets masked, and exit\n"
+        "      --print-nginx    print a server for an nginx in front, and "
+        "exit\n"
+        "  -V, --version        print the program's and its libraries' "
+        "versions\n"
+        "  -h, --help           print this\n"
         "\n"
         "Signals: HUP reloads, TERM and QUIT finish what runs and end, INT\n"
         "ends within a second. See llm-proxyd(8), llm-proxy.conf(5).\n");

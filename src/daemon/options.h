@@ -13,12 +13,18 @@ constexpr int kExitNoInput = 66;      // the file of -c cannot be read
 constexpr int kExitUnavailable = 69;  // the store of the limits is not there
 constexpr int kExitSoftware = 70;     // a library cannot be used
 constexpr int kExitOs = 71;           // an address cannot be listened on
-constexpr int kExitCannotCreate = 73; // a log file cannot be opened
+constexpr int kExitCannotCreate = 73; // a log or pid file cannot be made
+constexpr int kExitRunning = 75;      // another one has the pid file
 constexpr int kExitPermission = 77;   // an address is not ours to listen on
 constexpr int kExitConfig = 78;       // the configuration is wrong
 
 struct Options {
     std::string config_path; // empty = the default one, where it exists
+    std::string pid_path;    // empty = none
+    std::string user;        // empty = stays who it is
+    std::string group;
+    bool daemon = false;
+    bool debug = false; // everything into the error log
     bool test = false;
     bool connect = false; // as part of the test
     bool dump = false;

@@ -25,11 +25,9 @@ constexpr int64_t kFastMs = 500;
 
 } // namespace
 
-Supervisor::Supervisor(const Clock &clock, std::string config_path,
-                       Environment environment,
+Supervisor::Supervisor(const Clock &clock, Launch &launch,
                        const std::shared_ptr<Config> &config)
-    : process_(clock), config_path_(std::move(config_path)),
-      environment_(std::move(environment)), timer_(loop_, *this),
+    : launch_(launch), process_(clock), timer_(loop_, *this),
       state_timer_(loop_, *this)
 {
     apply(config);
@@ -43,49 +41,7 @@ Supervisor::~Supervisor()
     close_listeners();
 }
 
-int Supervisor::run()
-{
-    Error err;
-    Fd access_log;
-    if (!AccessLog::open(config_->access_log, access_log, err)) {
-        log_error("ACCESS_LOG: %s", err.message.c_str());
-        return kExitCannotCreate;
-    }
-    process_.access_log.use(std::move(access_log));
-    if (!config_->state_file.empty() &&
-        !load_state(config_->state_file, process_.limits)) {
-        return kExitCannotCreate;
-    }
-    const int refused = open_listeners();
-    if (refused != kExitOk) {
-        return refused;
-    }
-    for (const int signal : {SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT}) {
-        event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
-        event_add(watch, nullptr);
-        signals_.push_back(watch);
-    }
-    if (!start_workers()) {
-        stop_workers();
-        return kExitOs;
-    }
-    for (const Listener &listener : listeners_) {
-        log_notice("listening on %s", listener.name.c_str());
-    }
-    log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
-               workers_.size());
-    arm_state_timer();
-    loop_.run();
-    stop_workers();
-    if (!config_->state_file.empty()) {
-        save_state(config_->state_file, process_.limits);
-    }
-    log_notice("ended");
-    return 0;
-}
-
-// The exit code.
-int Supervisor::open_listeners()
+int Supervisor::listen(const Identity &identity)
 {
     for (const ListenAddress &address : config_->listen) {
         ListenError err;
@@ -96,7 +52,69 @@ int Supervisor::open_listeners()
                                                            : kExitOs;
         }
     }
+    if (identity.wanted) {
+        for (const Listener &listener : listeners_) {
+            give_file(listener, identity.uid, identity.gid);
+        }
+    }
     return kExitOk;
+}
+
+int Supervisor::run()
+{
+    if (!open_files()) {
+        return kExitCannotCreate;
+    }
+    for (const int signal : {SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT}) {
+        event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
+        event_add(watch, nullptr);
+        signals_.push_back(watch);
+    }
+    if (!start_workers()) {
+        stop_workers();
+        return kExitOs;
+    }
+    if (!begin_serving()) {
+        stop_workers();
+        return kExitCannotCreate;
+    }
+    loop_.run();
+    stop_workers();
+    if (!config_->state_file.empty()) {
+        save_state(config_->state_file, process_.limits);
+    }
+    log_notice("ended");
+    return kExitOk;
+}
+
+bool Supervisor::open_files()
+{
+    Error err;
+    Fd access_log;
+    if (!AccessLog::open(config_->access_log, access_log, err)) {
+        log_error("ACCESS_LOG: %s", err.message.c_str());
+        return false;
+    }
+    process_.access_log.use(std::move(access_log));
+    return config_->state_file.empty() ||
+           load_state(config_->state_file, process_.limits);
+}
+
+bool Supervisor::begin_serving()
+{
+    Error err;
+    if (!launch_.pid_file.write(err)) {
+        log_error("-p: %s", err.message.c_str());
+        return false;
+    }
+    for (const Listener &listener : listeners_) {
+        log_notice("listening on %s", listener.name.c_str());
+    }
+    log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
+               workers_.size());
+    launch_.background.detach();
+    arm_state_timer();
+    return true;
 }
 
 void Supervisor::close_listeners()
@@ -149,7 +167,8 @@ void Supervisor::reload()
     std::vector<Problem> problems;
     bool readable = true;
     Error err;
-    if (!load_config(config_path_, environment_, *wanted, problems, readable)) {
+    if (!load_config(launch_.config_path, launch_.environment, *wanted,
+                     problems, readable)) {
         for (const Problem &problem : problems) {
             log_error("%s", to_string(problem).c_str());
         }

@@ -11,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "launch.h"
 #include "listener.h"
+#include "privileges.h"
 #include "thread.h"
 #include "worker.h"
 
@@ -25,15 +27,18 @@ namespace llmproxy
 class Supervisor final : private TimerHandler
 {
 public:
-    // `config_path` and the environment are read again on reload.
-    Supervisor(const Clock &clock, std::string config_path,
-               Environment environment, const std::shared_ptr<Config> &config);
+    Supervisor(const Clock &clock, Launch &launch,
+               const std::shared_ptr<Config> &config);
     ~Supervisor();
     Supervisor(const Supervisor &) = delete;
     Supervisor &operator=(const Supervisor &) = delete;
 
-    // Listens, starts the workers and serves until a signal ends it. Returns
+    // Binds the addresses, which may take privileges that run() does without,
+    // and gives the files of unix sockets to who the process will be. Returns
     // the exit code.
+    int listen(const Identity &identity);
+    // Starts the workers and serves until a signal ends it. Returns the exit
+    // code.
     int run();
 
 private:
@@ -43,7 +48,8 @@ private:
     void on_signal(int signal);
     void on_timer(Timer &timer) override;
 
-    int open_listeners();
+    bool open_files();
+    bool begin_serving();
     void close_listeners();
     bool start_workers();
     void apply(const std::shared_ptr<Config> &config);
@@ -57,10 +63,9 @@ private:
     void worker_drained();
     void arm_state_timer();
 
+    Launch &launch_;
     EventLoop loop_;
     ProcessState process_;
-    std::string config_path_;
-    Environment environment_;
     std::shared_ptr<const Config> config_;
     std::vector<Listener> listeners_;
     WorkerLoads loads_;

@@ -50,15 +50,23 @@ def run_daemon(*arguments, env=None, cwd=None, preexec=None):
     return done.returncode, done.stdout, done.stderr
 
 
+def eventually(truth, seconds=10):
+    end = time.monotonic() + seconds * SLOW
+    while not truth():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.01)
+
+
 class Daemon:
     """One llm-proxyd with a configuration file of its own.
 
     Settings are keyword arguments; LISTEN is 127.0.0.1:0 and TOKENS_JSON has
     the one token TOKEN unless they are given. None leaves a setting out.
+    `arguments` follow -c on the command line.
     """
 
     def __init__(self, folder, tokens=None, env=None, preexec=None,
-                 names=None, **settings):
+                 names=None, arguments=(), **settings):
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "llm-proxy.conf"
         self.log_path = self.folder / "stderr"
@@ -81,8 +89,8 @@ class Daemon:
         self.write_config()
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [DAEMON, "-c", str(self.config)], stderr=log,
-                stdin=subprocess.DEVNULL, preexec_fn=preexec,
+                [DAEMON, "-c", str(self.config), *map(str, arguments)],
+                stderr=log, stdin=subprocess.DEVNULL, preexec_fn=preexec,
                 env=clean_environment(
                     LLM_PROXY_CLOCK_FILE=str(self.clock_path),
                     LLM_PROXY_NAMES_FILE=str(self.names_path), **(env or {})))

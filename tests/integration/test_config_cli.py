@@ -59,7 +59,7 @@ def test_options(options, code, out, err):
 
 def test_every_option_is_in_the_help():
     text = run_daemon("--help")[1]
-    assert re.findall(r"-([a-zA-Z]), --", text) == list("ctTVh")
+    assert re.findall(r"-([a-zA-Z]), --", text) == list("cdfpugtTVh")
 
 
 def test_a_good_file(check):

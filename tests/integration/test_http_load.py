@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from daemon import SLOW, run_daemon
+from daemon import SLOW, eventually, run_daemon
 from raw import Client, ask, chat, request
 
 CHAT = "/v1/chat/completions"
@@ -18,13 +18,6 @@ CHAT = "/v1/chat/completions"
 
 def ok(_request, peer):
     peer.whole({"ok": 1})
-
-
-def eventually(truth, seconds=10):
-    end = time.monotonic() + seconds * SLOW
-    while not truth():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 def reset(client):

@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from daemon import SLOW, TOKEN
+from daemon import SLOW, TOKEN, eventually
 from raw import Client, Closed, ask, chat, request
 
 SECRET = "the-prompt-nobody-logs"
@@ -55,13 +55,6 @@ def refused(daemon):
     except TimeoutError:
         pass
     return False
-
-
-def eventually(truth, seconds=10):
-    end = time.monotonic() + seconds * SLOW
-    while not truth():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 # The end ----------------------------------------------------------------------
