@@ -82,14 +82,14 @@ constexpr bool kReload = true;
 inline std::vector<Setting> front_rows()
 {
     return {
-        with_reader({"LISTEN", "", kPlain, kRestart,
+        with_reader({"LISTEN", "", kPlain, kReload,
                      "addresses to listen on, instead of HOST and PORT"},
                     read_listen),
         with_reader(
-            {"HOST", "127.0.0.1", kPlain, kRestart, "address to listen on"},
+            {"HOST", "127.0.0.1", kPlain, kReload, "address to listen on"},
             read_host),
-        count({"PORT", "8080", kPlain, kRestart, "port to listen on"},
-              read_port, nullptr, "0", "65535"),
+        count({"PORT", "8080", kPlain, kReload, "port to listen on"}, read_port,
+              nullptr, "0", "65535"),
         with_reader({"TOKENS_FILE", "", kPlain, kReload,
                      "file with the JSON list of tokens"},
                     read_later),

@@ -71,6 +71,7 @@ bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
         return false;
     }
     Listener listener;
+    listener.address = address.text;
     listener.fd =
         Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     // Nobody but the owner and its group gets in, from the first moment on.
@@ -98,6 +99,7 @@ bool open_tcp(const ListenAddress &address, const addrinfo &info,
               std::vector<Listener> &out, ListenError &err)
 {
     Listener listener;
+    listener.address = address.text;
     listener.fd = Fd(
         socket(info.ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!listener.fd.valid()) {

@@ -22,7 +22,8 @@ constexpr int kBacklog = 1024;
 // A bound, listening socket. Shared by the workers, owned by the supervisor.
 struct Listener {
     Fd fd;
-    std::string name; // address with the port that was really given
+    std::string address; // as LISTEN has it
+    std::string name;    // address with the port that was really given
     std::string unix_path;
     uint64_t unix_inode = 0; // so that only our own file is removed
 };

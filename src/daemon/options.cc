@@ -120,8 +120,10 @@ void print_usage()
         "versions\n"
         "  -h, --help           print this\n"
         "\n"
-        "Signals: HUP reloads, TERM and QUIT finish what runs and end, INT\n"
-        "ends within a second. See llm-proxyd(8), llm-proxy.conf(5).\n");
+        "Signals: HUP reload, USR1 reopen logs, WINCH stop accepting, TERM "
+        "and\n"
+        "QUIT finish what runs and end, INT end within a second.\n"
+        "See llm-proxyd(8), llm-proxy.conf(5).\n");
 }
 
 void print_version()

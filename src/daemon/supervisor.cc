@@ -8,6 +8,8 @@
 #include <csignal>
 #include <utility>
 
+#include <fcntl.h>
+
 #include <event2/event.h>
 
 #include "options.h"
@@ -27,8 +29,8 @@ constexpr int64_t kFastMs = 500;
 
 Supervisor::Supervisor(const Clock &clock, Launch &launch,
                        const std::shared_ptr<Config> &config)
-    : launch_(launch), process_(clock), timer_(loop_, *this),
-      state_timer_(loop_, *this)
+    : launch_(launch), process_(clock), crew_(loop_, process_),
+      timer_(loop_, *this), state_timer_(loop_, *this)
 {
     apply(config);
 }
@@ -38,25 +40,17 @@ Supervisor::~Supervisor()
     for (event *signal : signals_) {
         event_free(signal);
     }
-    close_listeners();
 }
 
 int Supervisor::listen(const Identity &identity)
 {
-    for (const ListenAddress &address : config_->listen) {
-        ListenError err;
-        if (!open_listener(address, listeners_, err)) {
-            log_error("%s", err.message.c_str());
-            close_listeners();
-            return err.code == EACCES || err.code == EPERM ? kExitPermission
-                                                           : kExitOs;
-        }
+    ListenError err;
+    if (!listeners_.open(config_->listen, err)) {
+        log_error("%s", err.message.c_str());
+        return err.code == EACCES || err.code == EPERM ? kExitPermission
+                                                       : kExitOs;
     }
-    if (identity.wanted) {
-        for (const Listener &listener : listeners_) {
-            give_file(listener, identity.uid, identity.gid);
-        }
-    }
+    listeners_.give_files(identity);
     return kExitOk;
 }
 
@@ -65,21 +59,24 @@ int Supervisor::run()
     if (!open_files()) {
         return kExitCannotCreate;
     }
-    for (const int signal : {SIGHUP, SIGUSR1, SIGTERM, SIGQUIT, SIGINT}) {
+    for (const int signal :
+         {SIGHUP, SIGUSR1, SIGWINCH, SIGTERM, SIGQUIT, SIGINT}) {
         event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
         event_add(watch, nullptr);
         signals_.push_back(watch);
     }
-    if (!start_workers()) {
-        stop_workers();
+    listeners_.use();
+    Error err;
+    if (!crew_.start(
+            config_, listeners_.descriptors(), [this] { loop_.stop(); }, err)) {
+        log_error("%s", err.message.c_str());
         return kExitOs;
     }
     if (!begin_serving()) {
-        stop_workers();
         return kExitCannotCreate;
     }
     loop_.run();
-    stop_workers();
+    crew_.stop();
     if (!config_->state_file.empty()) {
         save_state(config_->state_file, process_.limits);
     }
@@ -107,42 +104,10 @@ bool Supervisor::begin_serving()
         log_error("-p: %s", err.message.c_str());
         return false;
     }
-    for (const Listener &listener : listeners_) {
-        log_notice("listening on %s", listener.name.c_str());
-    }
     log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
-               workers_.size());
+               crew_.size());
     launch_.background.detach();
     arm_state_timer();
-    return true;
-}
-
-void Supervisor::close_listeners()
-{
-    for (const Listener &listener : listeners_) {
-        remove_file(listener);
-    }
-    listeners_.clear();
-}
-
-bool Supervisor::start_workers()
-{
-    loads_.workers = config_->workers;
-    for (size_t i = 0; i < config_->workers; i++) {
-        workers_.push_back(std::make_unique<Worker>(
-            process_, loads_, i, config_, listeners_,
-            [this] { loop_.post([this] { worker_drained(); }); }));
-    }
-    for (const std::unique_ptr<Worker> &worker : workers_) {
-        Worker *running = worker.get();
-        Error err;
-        if (!threads_.emplace_back().start([running] { running->run(); },
-                                           err)) {
-            log_error("WORKERS=%zu: worker %zu: %s", workers_.size(),
-                      threads_.size(), err.message.c_str());
-            return false;
-        }
-    }
     return true;
 }
 
@@ -177,11 +142,14 @@ void Supervisor::reload()
     }
     // The error log last: from there on nothing can fail.
     Fd access_log;
-    if (!read_redis_trust(*wanted, err) ||
+    ListenError unbound;
+    const bool listening = listeners_.open(wanted->listen, unbound);
+    if (!listening || !read_redis_trust(*wanted, err) ||
         !AccessLog::open(wanted->access_log, access_log, err) ||
         !log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
                        err)) {
-        log_error("%s", err.message.c_str());
+        listeners_.forget_opened();
+        log_error("%s", (listening ? err : unbound).message.c_str());
         log_error("reload failed, the running configuration stays");
         return;
     }
@@ -202,14 +170,31 @@ void Supervisor::reload()
         wanted->redis_ca_file = config_->redis_ca_file;
         wanted->redis_trust = config_->redis_trust;
     }
-    wanted->listen = config_->listen;
     wanted->workers = config_->workers;
     apply(wanted);
-    for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->set_config(config_);
-    }
+    crew_.set_config(config_);
+    watch_listeners(listeners_.use());
+    process_.draining.store(false); // a WINCH is over
     arm_state_timer();
     log_notice("reloaded, %zu tokens", config_->tokens.size());
+}
+
+void Supervisor::watch_listeners(uint64_t left)
+{
+    crew_.listen_on(listeners_.descriptors(),
+                    [this, left] { listeners_.close_left(left); });
+}
+
+void Supervisor::stop_accepting()
+{
+    // A window that changes its size sends the same to all that run in it.
+    const Fd terminal(open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY));
+    if (terminal.valid() || phase_ != Phase::Serving) {
+        return;
+    }
+    process_.draining.store(true);
+    log_notice("accepting no more; SIGHUP begins anew");
+    watch_listeners(listeners_.use_none());
 }
 
 void Supervisor::arm_state_timer()
@@ -254,6 +239,10 @@ void Supervisor::on_signal(int signal)
         reopen_logs();
         return;
     }
+    if (signal == SIGWINCH) {
+        stop_accepting();
+        return;
+    }
     if (phase_ != Phase::Serving) {
         log_notice("second signal, ending at once");
         loop_.stop();
@@ -284,18 +273,7 @@ void Supervisor::close_doors()
 {
     phase_ = Phase::Draining;
     timer_.arm(drain_timeout_ms_);
-    for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->begin_drain([this] { loop_.post([this] { door_closed(); }); });
-    }
-}
-
-void Supervisor::door_closed()
-{
-    closed_++;
-    if (closed_ == workers_.size()) {
-        // No loop watches them any more; until now they let clients in.
-        close_listeners();
-    }
+    crew_.begin_drain([this] { listeners_.close_left(listeners_.use_none()); });
 }
 
 void Supervisor::cut_off()
@@ -303,9 +281,7 @@ void Supervisor::cut_off()
     phase_ = Phase::Ending;
     log_warning("%llu clients cut off",
                 static_cast<unsigned long long>(process_.connections.load()));
-    for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->shut_down();
-    }
+    crew_.shut_down();
     timer_.arm(kLastWordsMs);
 }
 
@@ -329,23 +305,6 @@ void Supervisor::on_timer(Timer &timer)
         loop_.stop();
         break;
     }
-}
-
-void Supervisor::worker_drained()
-{
-    drained_++;
-    if (drained_ == workers_.size()) {
-        loop_.stop();
-    }
-}
-
-void Supervisor::stop_workers()
-{
-    for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->stop();
-    }
-    threads_.clear(); // waits for them
-    workers_.clear();
 }
 
 } // namespace llmproxy

@@ -6,16 +6,13 @@
 #include "llm_proxy/proxy/worker_context.h"
 
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "crew.h"
 #include "launch.h"
-#include "listener.h"
+#include "listeners.h"
 #include "privileges.h"
-#include "thread.h"
-#include "worker.h"
 
 struct event;
 
@@ -50,34 +47,27 @@ private:
 
     bool open_files();
     bool begin_serving();
-    void close_listeners();
-    bool start_workers();
     void apply(const std::shared_ptr<Config> &config);
     void reload();
     void reopen_logs();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
+    void stop_accepting();
+    void watch_listeners(uint64_t left);
     void close_doors();
-    void door_closed();
     void cut_off();
-    void stop_workers();
-    void worker_drained();
     void arm_state_timer();
 
     Launch &launch_;
     EventLoop loop_;
     ProcessState process_;
     std::shared_ptr<const Config> config_;
-    std::vector<Listener> listeners_;
-    WorkerLoads loads_;
-    std::vector<std::unique_ptr<Worker>> workers_;
-    std::deque<Thread> threads_;
+    Listeners listeners_;
+    Crew crew_;
     std::vector<event *> signals_;
     Timer timer_; // of the phase
     Timer state_timer_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
-    size_t closed_ = 0;  // workers that accept no more
-    size_t drained_ = 0; // workers without clients
 };
 
 } // namespace llmproxy

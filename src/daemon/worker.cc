@@ -53,6 +53,15 @@ public:
     Acceptor(const Acceptor &) = delete;
     Acceptor &operator=(const Acceptor &) = delete;
 
+    int socket() const { return fd_; }
+
+    // A client that the kernel has let in has its answer to come.
+    void accept_all()
+    {
+        for (int i = 0; i < kBacklog && accept_one(); i++) {
+        }
+    }
+
     // False with errno set if there was nobody, or no room.
     bool accept_one()
     {
@@ -109,8 +118,7 @@ private:
 
 Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
                std::shared_ptr<const Config> config,
-               const std::vector<Listener> &listeners,
-               std::function<void()> drained)
+               const std::vector<int> &sockets, std::function<void()> drained)
     : process_(process), loads_(loads), index_(index),
       drained_(std::move(drained)), read_buffer_(new ReadBuffer),
       helper_(loop_), resolver_(loop_), access_log_(loop_, process.access_log),
@@ -123,10 +131,7 @@ Worker::Worker(ProcessState &process, WorkerLoads &loads, size_t index,
                process,  std::move(config), {},          false,
                0}
 {
-    for (const Listener &listener : listeners) {
-        acceptors_.push_back(
-            std::make_unique<Acceptor>(*this, listener.fd.get()));
-    }
+    watch(sockets);
 }
 
 Worker::~Worker() = default;
@@ -239,6 +244,35 @@ void Worker::set_config(const std::shared_ptr<const Config> &config)
     });
 }
 
+void Worker::watch(const std::vector<int> &sockets)
+{
+    std::vector<std::unique_ptr<Acceptor>> watched;
+    for (const int socket : sockets) {
+        const auto known = std::find_if(
+            acceptors_.begin(), acceptors_.end(), [socket](const auto &each) {
+                return each != nullptr && each->socket() == socket;
+            });
+        watched.push_back(known != acceptors_.end()
+                              ? std::move(*known)
+                              : std::make_unique<Acceptor>(*this, socket));
+    }
+    for (const std::unique_ptr<Acceptor> &left : acceptors_) {
+        if (left != nullptr) {
+            left->accept_all();
+        }
+    }
+    acceptors_ = std::move(watched);
+}
+
+void Worker::listen_on(const std::vector<int> &sockets,
+                       const std::function<void()> &done)
+{
+    loop_.post([this, sockets, done] {
+        watch(sockets);
+        done();
+    });
+}
+
 void Worker::begin_drain(const std::function<void()> &closed)
 {
     loop_.post([this, closed] {
@@ -253,12 +287,7 @@ void Worker::begin_drain(const std::function<void()> &closed)
         for (Connection *connection : all) {
             connection->drain(); // buried objects live to the turn's end
         }
-        // A client that the kernel has let in has its answer to come.
-        for (const std::unique_ptr<Acceptor> &acceptor : acceptors_) {
-            for (int i = 0; i < kBacklog && acceptor->accept_one(); i++) {
-            }
-        }
-        acceptors_.clear();
+        watch({});
         closed();
         report_if_drained();
     });

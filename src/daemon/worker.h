@@ -43,8 +43,7 @@ public:
     // thread, once, when begin_drain() has run out of clients.
     Worker(ProcessState &process, WorkerLoads &loads, size_t index,
            std::shared_ptr<const Config> config,
-           const std::vector<Listener> &listeners,
-           std::function<void()> drained);
+           const std::vector<int> &sockets, std::function<void()> drained);
     ~Worker();
     Worker(const Worker &) = delete;
     Worker &operator=(const Worker &) = delete;
@@ -53,6 +52,10 @@ public:
 
     // Any thread.
     void set_config(const std::shared_ptr<const Config> &config);
+    // Accepts from these sockets and no others. From those that it leaves it
+    // takes who is waiting; `done` is called then, on the worker's thread.
+    void listen_on(const std::vector<int> &sockets,
+                   const std::function<void()> &done);
     // Ends idle connections, takes who is waiting at the listeners, accepts
     // no more (`closed` is called then, on the worker's thread), and lets
     // running exchanges finish.
@@ -67,6 +70,7 @@ private:
 
     std::unique_ptr<RedisLimiter> make_redis_limiter(const Config &config);
     Limiter &limiter();
+    void watch(const std::vector<int> &sockets);
     void accepted(Fd fd, std::string peer);
     // Into the error log, at most once a second.
     void complain(const char *what);

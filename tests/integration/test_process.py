@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import threading
 import time
 
@@ -209,21 +208,6 @@ def test_a_bad_file_changes_nothing(proxy):
     assert ask(daemon.port, body=chat()).status == 200
     daemon.write_config()
     daemon.reload()
-
-
-def test_what_takes_a_restart_is_named(proxy):
-    daemon, _ = proxy(lambda _r, peer: peer.whole({"ok": 1}), WORKERS=2)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        other = taken.getsockname()[1]
-    daemon.write_config(WORKERS=3, LISTEN=f"127.0.0.1:{other}",
-                        HEAD_TIMEOUT="9s")
-    daemon.reload()
-    named = re.findall(r"warning: (\w+) has changed: takes a restart",
-                       daemon.log)
-    assert sorted(named) == ["LISTEN", "WORKERS"]
-    assert ask(daemon.port, body=chat()).status == 200
-    with pytest.raises(ConnectionRefusedError):
-        Client(other)
 
 
 def test_a_reload_opens_the_logs_anew(proxy, tmp_path):

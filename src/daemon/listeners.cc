@@ -1,0 +1,124 @@
+// The set of listening sockets, and how it changes while the daemon serves.
+#include "listeners.h"
+
+#include "llm_proxy/base/log.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace llmproxy
+{
+
+namespace
+{
+
+bool has_address(const std::vector<Listener> &listeners,
+                 const std::string &address)
+{
+    return std::any_of(listeners.begin(), listeners.end(),
+                       [&address](const Listener &listener) {
+                           return listener.address == address;
+                       });
+}
+
+void close_all(std::vector<Listener> &listeners)
+{
+    for (const Listener &listener : listeners) {
+        remove_file(listener);
+    }
+    listeners.clear();
+}
+
+} // namespace
+
+Listeners::~Listeners()
+{
+    close_all(used_);
+    close_all(opened_);
+    for (Left &left : left_) {
+        close_all(left.listeners);
+    }
+}
+
+bool Listeners::open(const std::vector<ListenAddress> &wanted, ListenError &err)
+{
+    wanted_.clear();
+    for (const ListenAddress &address : wanted) {
+        wanted_.push_back(address.text);
+        if (!has_address(used_, address.text) &&
+            !has_address(opened_, address.text) &&
+            !open_listener(address, opened_, err)) {
+            forget_opened();
+            return false;
+        }
+    }
+    return true;
+}
+
+void Listeners::forget_opened()
+{
+    close_all(opened_);
+}
+
+uint64_t Listeners::use()
+{
+    std::vector<Listener> kept;
+    std::vector<Listener> left;
+    for (Listener &listener : used_) {
+        const bool is_wanted = std::find(wanted_.begin(), wanted_.end(),
+                                         listener.address) != wanted_.end();
+        if (!is_wanted) {
+            log_notice("no longer listening on %s", listener.name.c_str());
+        }
+        (is_wanted ? kept : left).push_back(std::move(listener));
+    }
+    for (Listener &listener : opened_) {
+        log_notice("listening on %s", listener.name.c_str());
+        kept.push_back(std::move(listener));
+    }
+    opened_.clear();
+    used_ = std::move(kept);
+    return leave(std::move(left));
+}
+
+uint64_t Listeners::use_none()
+{
+    return leave(std::exchange(used_, {}));
+}
+
+uint64_t Listeners::leave(std::vector<Listener> listeners)
+{
+    left_.push_back({++last_number_, std::move(listeners)});
+    return last_number_;
+}
+
+void Listeners::close_left(uint64_t number)
+{
+    for (size_t i = 0; i < left_.size(); i++) {
+        if (left_[i].number == number) {
+            close_all(left_[i].listeners);
+            left_.erase(left_.begin() + static_cast<ptrdiff_t>(i));
+            return;
+        }
+    }
+}
+
+std::vector<int> Listeners::descriptors() const
+{
+    std::vector<int> all;
+    for (const Listener &listener : used_) {
+        all.push_back(listener.fd.get());
+    }
+    return all;
+}
+
+void Listeners::give_files(const Identity &identity) const
+{
+    for (const Listener &listener : opened_) {
+        if (identity.wanted) {
+            give_file(listener, identity.uid, identity.gid);
+        }
+    }
+}
+
+} // namespace llmproxy
