@@ -1,6 +1,5 @@
-// The error log: formats a line, escapes what is not printable, and writes it
-// with one write(2). The level is an atomic and the descriptor is only ever
-// replaced in place with dup2(2), so no thread needs a lock to write.
+// The error log: formats a line, escapes what is not printable, counts what
+// comes again and again, and writes it whole.
 #include "llm_proxy/base/log.h"
 
 #include "llm_proxy/base/clock.h"
@@ -12,10 +11,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
-
-#include <fcntl.h>
-#include <unistd.h>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 namespace llmproxy
 {
@@ -24,47 +22,38 @@ namespace
 {
 
 constexpr size_t kMaxLine = 2048;
+// Different messages that are counted at a time, and how often each is
+// written.
+constexpr size_t kMaxSaid = 32;
+constexpr unsigned long kWritten = 3;
 const char *const kLevelNames[] = {"error", "warning", "notice", "info",
                                    "debug"};
 
+// A warning or an error of this period.
+struct Said {
+    LogLevel level;
+    std::string message;
+    unsigned long times;
+};
+
+struct Log {
+    std::mutex lock; // of all that follows
+    LogTarget target = LogTarget::standard_error();
+    std::string name = "-";
+    std::vector<Said> said;
+    unsigned long reported = 0; // of `dropped`
+};
+
+// Never destroyed: threads may log to the end.
+Log &the_log()
+{
+    static Log *log = new Log;
+    return *log;
+}
+
 std::atomic<LogLevel> level_now{LogLevel::Notice};
 std::atomic<LogFormat> format_now{LogFormat::Text};
-std::atomic<int> fd_now{STDERR_FILENO};
 std::atomic<unsigned long> dropped{0};
-
-// Only log_configure and log_reopen touch these; both run in one thread.
-std::string &file_name()
-{
-    static std::string name;
-    return name;
-}
-
-Fd &file()
-{
-    static Fd fd;
-    return fd;
-}
-
-Fd open_log(const std::string &name)
-{
-    return Fd(
-        open(name.c_str(),
-             O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-             0640));
-}
-
-// Makes the log go to `fresh`. The number that other threads may be writing
-// to is kept and only what it stands for changes.
-bool install(Fd fresh)
-{
-    if (!file().valid()) {
-        file() = std::move(fresh);
-    } else if (dup3(fresh.get(), file().get(), O_CLOEXEC) == -1) {
-        return false;
-    }
-    fd_now.store(file().get());
-    return true;
-}
 
 // Appends at most `room` bytes for `text`; never half an escape.
 void append_printable(std::string &out, std::string_view text, size_t room,
@@ -95,7 +84,8 @@ void append_printable(std::string &out, std::string_view text, size_t room,
     }
 }
 
-void write_line(LogLevel level, std::string_view message)
+// With the lock held.
+void write_line(Log &log, LogLevel level, std::string_view message)
 {
     const bool json = format_now.load() == LogFormat::Json;
     const std::string_view end = json ? "\"}\n" : "\n";
@@ -108,19 +98,34 @@ void write_line(LogLevel level, std::string_view message)
         line += kLevelNames[static_cast<size_t>(level)];
         line += "\",\"msg\":\"";
     } else {
-        append_iso_time(line, SystemClock().wall_ms());
-        line += ' ';
+        if (!log.target.stamps()) {
+            append_iso_time(line, SystemClock().wall_ms());
+            line += ' ';
+        }
         line += kLevelNames[static_cast<size_t>(level)];
         line += ": ";
     }
     append_printable(line, message, kMaxLine - line.size() - end.size(), json);
     line += end;
-    // A line that is not out whole counts as lost: the rest would otherwise
-    // mix with another thread's line.
-    if (write_at_once(fd_now.load(), line) !=
-        static_cast<ssize_t>(line.size())) {
-        dropped.fetch_add(1, std::memory_order_relaxed);
+    dropped += log.target.write(level, line);
+}
+
+// Whether it is to be written, too. With the lock held.
+bool count(Log &log, LogLevel level, std::string_view message)
+{
+    if (level > LogLevel::Warning) {
+        return true;
     }
+    for (Said &said : log.said) {
+        if (said.message == message && said.level == level) {
+            said.times++;
+            return said.times <= kWritten;
+        }
+    }
+    if (log.said.size() < kMaxSaid) {
+        log.said.push_back({level, std::string(message), 1});
+    }
+    return true;
 }
 
 LLMPROXY_PRINTF(2, 0)
@@ -135,9 +140,13 @@ void log_va(LogLevel level, const char *fmt, va_list args)
     // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized)
     const int size = vsnprintf(message, sizeof(message), fmt, args);
     if (size >= 0) {
-        write_line(level,
-                   std::string_view(message, std::min(static_cast<size_t>(size),
-                                                      sizeof(message) - 1)));
+        const std::string_view text(
+            message, std::min(static_cast<size_t>(size), sizeof(message) - 1));
+        Log &log = the_log();
+        const std::lock_guard<std::mutex> guard(log.lock);
+        if (count(log, level, text)) {
+            write_line(log, level, text);
+        }
     }
     errno = saved_errno;
 }
@@ -149,20 +158,16 @@ bool is_plain(char c)
 
 } // namespace
 
-bool log_configure(LogLevel level, LogFormat format, const std::string &path,
+bool log_configure(LogLevel level, LogFormat format, const std::string &name,
                    Error &err)
 {
-    if (path.empty()) {
-        // The old file stays open: a thread may be writing to it.
-        fd_now.store(STDERR_FILENO);
-    } else {
-        Fd fresh = open_log(path);
-        if (!fresh.valid() || !install(std::move(fresh))) {
-            err.message = "cannot open " + path + ": " + strerror(errno);
-            return false;
-        }
+    Log &log = the_log();
+    const std::lock_guard<std::mutex> guard(log.lock);
+    const std::string target = name.empty() ? "-" : name;
+    if (!log.target.open(target, err)) {
+        return false;
     }
-    file_name() = path;
+    log.name = target;
     level_now.store(level);
     format_now.store(format);
     return true;
@@ -170,12 +175,36 @@ bool log_configure(LogLevel level, LogFormat format, const std::string &path,
 
 void log_reopen()
 {
-    if (file_name().empty()) {
-        return;
+    Log &log = the_log();
+    Error err;
+    {
+        const std::lock_guard<std::mutex> guard(log.lock);
+        if (log.target.open(log.name, err)) {
+            return;
+        }
     }
-    Fd fresh = open_log(file_name());
-    if (!fresh.valid() || !install(std::move(fresh))) {
-        log_error("cannot reopen the log file: %s", strerror(errno));
+    log_error("cannot reopen the log: %s", err.message.c_str());
+}
+
+void log_end_period()
+{
+    Log &log = the_log();
+    const std::lock_guard<std::mutex> guard(log.lock);
+    for (const Said &said : std::exchange(log.said, {})) {
+        if (said.times > kWritten) {
+            write_line(log, said.level,
+                       said.message + " (" +
+                           std::to_string(said.times - kWritten) +
+                           " more times)");
+        }
+    }
+    const unsigned long lost = dropped.load() - log.reported;
+    if (lost > 0) {
+        log.reported += lost;
+        const unsigned long before = dropped.load();
+        write_line(log, LogLevel::Warning,
+                   "lines of this log that were lost: " + std::to_string(lost));
+        log.reported -= dropped.load() > before ? lost : 0;
     }
 }
 
@@ -237,6 +266,7 @@ void fatal(const char *fmt, ...)
     va_start(args, fmt);
     log_va(LogLevel::Error, fmt, args);
     va_end(args);
+    log_end_period();
     abort();
 }
 // NOLINTEND(cert-dcl50-cpp)

@@ -304,10 +304,10 @@ inline std::vector<Setting> process_rows()
                    c.log_format = static_cast<LogFormat>(i);
                }),
         text({"LOG_FILE", "", kPlain, kReload,
-              "file for the error log instead of standard error"},
+              "the error log: a file, or syslog, instead of standard error"},
              &Config::log_file),
         text({"ACCESS_LOG", "", kPlain, kReload,
-              "file for the access log, - = standard error"},
+              "the access log: a file, syslog, or - = standard error"},
              &Config::access_log),
     };
 }

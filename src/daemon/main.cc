@@ -107,16 +107,15 @@ bool check_logs(const Config &config)
 {
     bool ok = true;
     const struct {
-        const char *name;
-        const std::string &path;
+        const char *setting;
+        const std::string &name;
     } logs[] = {{"LOG_FILE", config.log_file},
                 {"ACCESS_LOG", config.access_log}};
     for (const auto &log : logs) {
         Error err;
-        const bool is_file =
-            !log.path.empty() && !AccessLog::on_stderr(log.path);
-        if (is_file && !can_write(log.path, err)) {
-            (void)fprintf(stderr, "%s: %s\n", log.name, err.message.c_str());
+        const std::string file(LogTarget::file_of(log.name));
+        if (!file.empty() && !can_write(file, err)) {
+            (void)fprintf(stderr, "%s: %s\n", log.setting, err.message.c_str());
             ok = false;
         }
     }

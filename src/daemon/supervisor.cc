@@ -24,13 +24,14 @@ namespace
 // What is cut off gets this long to send its last words.
 constexpr int64_t kLastWordsMs = 500;
 constexpr int64_t kFastMs = 500;
+constexpr int64_t kLogPeriodMs = 10000;
 
 } // namespace
 
 Supervisor::Supervisor(const Clock &clock, Launch &launch,
                        const std::shared_ptr<Config> &config)
     : launch_(launch), process_(clock), crew_(loop_, process_),
-      timer_(loop_, *this), state_timer_(loop_, *this)
+      timer_(loop_, *this), state_timer_(loop_, *this), log_timer_(loop_, *this)
 {
     apply(config);
 }
@@ -80,6 +81,7 @@ int Supervisor::run()
     if (!config_->state_file.empty()) {
         save_state(config_->state_file, process_.limits);
     }
+    end_log_period();
     log_notice("ended");
     return kExitOk;
 }
@@ -87,8 +89,8 @@ int Supervisor::run()
 bool Supervisor::open_files()
 {
     Error err;
-    Fd access_log;
-    if (!AccessLog::open(config_->access_log, access_log, err)) {
+    LogTarget access_log;
+    if (!access_log.open(config_->access_log, err)) {
         log_error("ACCESS_LOG: %s", err.message.c_str());
         return false;
     }
@@ -108,6 +110,7 @@ bool Supervisor::begin_serving()
                crew_.size());
     launch_.background.detach();
     arm_state_timer();
+    log_timer_.arm(kLogPeriodMs);
     return true;
 }
 
@@ -141,11 +144,11 @@ void Supervisor::reload()
         return;
     }
     // The error log last: from there on nothing can fail.
-    Fd access_log;
+    LogTarget access_log;
     ListenError unbound;
     const bool listening = listeners_.open(wanted->listen, unbound);
     if (!listening || !read_redis_trust(*wanted, err) ||
-        !AccessLog::open(wanted->access_log, access_log, err) ||
+        !access_log.open(wanted->access_log, err) ||
         !log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
                        err)) {
         listeners_.forget_opened();
@@ -210,13 +213,23 @@ void Supervisor::reopen_logs()
 {
     log_reopen();
     Error err;
-    Fd access_log;
-    if (AccessLog::open(config_->access_log, access_log, err)) {
+    LogTarget access_log;
+    if (access_log.open(config_->access_log, err)) {
         process_.access_log.use(std::move(access_log));
         log_notice("logs reopened");
     } else {
         log_error("ACCESS_LOG: %s", err.message.c_str());
     }
+}
+
+// What came more often than it was written, and what nobody has read.
+void Supervisor::end_log_period()
+{
+    const size_t lost = process_.access_log.take_lost();
+    if (lost > 0) {
+        log_warning("lines of the access log that were lost: %zu", lost);
+    }
+    log_end_period();
 }
 
 void Supervisor::signal_cb(int signal, short, void *arg) noexcept
@@ -287,6 +300,11 @@ void Supervisor::cut_off()
 
 void Supervisor::on_timer(Timer &timer)
 {
+    if (&timer == &log_timer_) {
+        end_log_period();
+        log_timer_.arm(kLogPeriodMs);
+        return;
+    }
     if (&timer == &state_timer_) {
         save_state(config_->state_file, process_.limits);
         arm_state_timer();

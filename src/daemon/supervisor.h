@@ -50,6 +50,7 @@ private:
     void apply(const std::shared_ptr<Config> &config);
     void reload();
     void reopen_logs();
+    void end_log_period();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
     void stop_accepting();
     void watch_listeners(uint64_t left);
@@ -66,6 +67,7 @@ private:
     std::vector<event *> signals_;
     Timer timer_; // of the phase
     Timer state_timer_;
+    Timer log_timer_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
 };

@@ -5,11 +5,7 @@
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/json/writer.h"
 
-#include <cerrno>
-#include <cstring>
-
-#include <fcntl.h>
-#include <unistd.h>
+#include <utility>
 
 namespace llmproxy
 {
@@ -151,6 +147,7 @@ void append_access_line(std::string &out, const AccessRecord &r,
     line.word("cause", cause_name(r.cause));
     line.number("in", static_cast<int64_t>(r.bytes_in));
     line.number("out", static_cast<int64_t>(r.bytes_out));
+    line.number("limit_ms", r.limit_ms);
     line.number("queue_ms", r.queue_ms);
     line.number("connect_ms", r.connect_ms);
     line.number("first_ms", r.first_ms);
@@ -162,48 +159,17 @@ void append_access_line(std::string &out, const AccessRecord &r,
     out += format == LogFormat::Json ? "}\n" : "\n";
 }
 
-bool AccessLog::open(const std::string &path, Fd &out, Error &err)
-{
-    Fd fd;
-    if (on_stderr(path)) {
-        fd.reset(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
-    } else if (!path.empty()) {
-        fd.reset(::open(path.c_str(),
-                        O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY |
-                            O_NONBLOCK,
-                        0640));
-    }
-    if (!fd.valid() && !path.empty()) {
-        err.message = path + ": " + strerror(errno);
-        return false;
-    }
-    out = std::move(fd);
-    return true;
-}
-
-void AccessLog::use(Fd file)
+void AccessLog::use(LogTarget target)
 {
     const std::lock_guard<std::mutex> guard(lock_);
-    fd_ = std::move(file);
-    cut_ = false;
-    enabled_.store(fd_.valid(), std::memory_order_relaxed);
+    target_ = std::move(target);
+    enabled_.store(target_.valid(), std::memory_order_relaxed);
 }
 
 void AccessLog::write_lines(std::string_view lines)
 {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (!fd_.valid()) {
-        return;
-    }
-    // A line that a full disk or pipe has cut must not run into the next.
-    if (cut_ && write_at_once(fd_.get(), "\n") != 1) {
-        return;
-    }
-    cut_ = false;
-    const ssize_t written = write_at_once(fd_.get(), lines);
-    if (written > 0) {
-        cut_ = lines[static_cast<size_t>(written) - 1] != '\n';
-    }
+    lost_ += target_.write(LogLevel::Info, lines);
 }
 
 void AccessLogBuffer::add(const AccessRecord &record, int64_t wall_ms,

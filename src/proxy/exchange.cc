@@ -178,6 +178,7 @@ void Exchange::on_body_complete()
         refuse(make_error(ApiErrorKind::ConcurrencyLimit), Cause::Denied);
         return;
     }
+    limit_asked_ms_ = context_.loop.now_ms();
     const std::optional<LimitVerdict> verdict = ask_limiter();
     if (verdict) {
         admitted(*verdict);
@@ -198,6 +199,7 @@ void Exchange::on_limit_verdict(uint64_t, const LimitVerdict &verdict)
 
 void Exchange::admitted(const LimitVerdict &verdict)
 {
+    limit_ms_ = context_.loop.now_ms() - limit_asked_ms_;
     limits_shown_ = true;
     if (verdict.outcome == LimitVerdict::Outcome::Charged) {
         // The headers are those that the question was answered with.

@@ -185,6 +185,7 @@ void Exchange::finish(Cause cause)
         record.cause = cause;
         record.bytes_in = bytes_in_;
         record.bytes_out = sink_.bytes_sent() - sent_before_;
+        record.limit_ms = limit_ms_;
         record.total_ms = context_.loop.now_ms() - started_ms_;
         if (relay_ != nullptr) {
             const TransferTimes times = relay_->times();

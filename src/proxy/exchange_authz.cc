@@ -96,6 +96,7 @@ void Exchange::authorize()
         allow();
         return;
     }
+    limit_asked_ms_ = context_.loop.now_ms();
     const std::optional<LimitVerdict> before = context_.process.receipts.repeat(
         request_id_, principal_->digest, context_.process.clock.mono_ms());
     const std::optional<LimitVerdict> verdict =
@@ -140,6 +141,7 @@ bool Exchange::find_authz_backend(const Endpoint *asked, ApiError &err)
 
 void Exchange::authorized(const LimitVerdict &verdict)
 {
+    limit_ms_ = context_.loop.now_ms() - limit_asked_ms_;
     append_limit_headers(verdict, config_->rate_limit_fields, fields_);
     if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
         refuse_authz(limit_error(verdict, principal_->label, fields_));

@@ -1,14 +1,12 @@
-// base: strings, digests, ids, descriptors, the clock and the log.
+// base: strings, digests, ids, descriptors and the clock.
 
 #include "llm_proxy/base/base64.h"
 #include "llm_proxy/base/clock.h"
 #include "llm_proxy/base/digest.h"
 #include "llm_proxy/base/fd.h"
 #include "llm_proxy/base/ids.h"
-#include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
 
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -218,139 +216,6 @@ static void clocks_run(void **)
     assert_true(clock.wall_ms() > INT64_C(1700000000000));
 }
 
-// A log file in a folder of its own.
-struct LogFile {
-    char folder[32] = "/tmp/llmproxy-log-XXXXXX";
-    std::string name;
-
-    LogFile()
-    {
-        if (mkdtemp(folder) != nullptr) {
-            name = std::string(folder) + "/log";
-        }
-    }
-    LogFile(const LogFile &) = delete;
-    LogFile &operator=(const LogFile &) = delete;
-    ~LogFile()
-    {
-        unlink(name.c_str());
-        unlink((name + ".1").c_str());
-        rmdir(folder);
-    }
-    std::string text() const { return read(name); }
-    static std::string read(const std::string &path)
-    {
-        std::string out;
-        FILE *file = fopen(path.c_str(), "r");
-        if (file != nullptr) {
-            char buffer[8192];
-            out.assign(buffer, fread(buffer, 1, sizeof(buffer), file));
-            fclose(file);
-        }
-        return out;
-    }
-};
-
-static void configure(LogLevel level, LogFormat format, const std::string &name)
-{
-    Error err;
-    assert_true(log_configure(level, format, name, err));
-}
-
-static void log_lines_cannot_be_forged(void **)
-{
-    const LogFile file;
-    configure(LogLevel::Info, LogFormat::Text, file.name);
-    log_info("model %s", "a\nb\x1b[2J\xc3\xa9 \"q\"");
-    log_debug("not this one");
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    const std::string text = file.text();
-    const size_t prefix = strlen("2026-11-24T12:00:00.123Z");
-    assert_int_equal(text.find(" info: "), prefix);
-    assert_string_equal(text.c_str() + prefix,
-                        " info: model a\\x0ab\\x1b[2J\\xc3\\xa9 \"q\"\n");
-}
-
-static void json_lines_stay_json(void **)
-{
-    const LogFile file;
-    configure(LogLevel::Info, LogFormat::Json, file.name);
-    log_warning("a\n\"b\\");
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    const std::string text = file.text();
-    assert_int_equal(text.find("{\"ts\":\"20"), 0);
-    assert_true(ends_with(text, "\",\"level\":\"warning\",\"msg\":"
-                                "\"a\\\\x0a\\\"b\\\\\"}\n"));
-}
-
-static void long_lines_are_cut(void **)
-{
-    const LogFile file;
-    const std::string longer(5000, '\x01');
-    configure(LogLevel::Info, LogFormat::Text, file.name);
-    log_error("%s", longer.c_str());
-    configure(LogLevel::Info, LogFormat::Json, file.name);
-    log_error("%s", longer.c_str());
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    const std::string text = file.text();
-    const size_t first = text.find('\n') + 1;
-    assert_in_range(first, 2040, 2048);
-    assert_in_range(text.size() - first, 2040, 2048);
-    assert_true(ends_with(text, "\\\\x01\"}\n"));
-}
-
-static void the_log_is_reopened_after_rotation(void **)
-{
-    const LogFile file;
-    configure(LogLevel::Info, LogFormat::Text, file.name);
-    log_info("one");
-    assert_int_equal(rename(file.name.c_str(), (file.name + ".1").c_str()), 0);
-    log_info("two");
-    log_reopen();
-    log_info("three");
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    const std::string moved = LogFile::read(file.name + ".1");
-    assert_true(moved.find("one") != std::string::npos);
-    assert_true(moved.find("two") != std::string::npos);
-    assert_true(file.text().find("three") != std::string::npos);
-    assert_true(file.text().find("two") == std::string::npos);
-}
-
-static void a_log_that_cannot_be_opened_changes_nothing(void **)
-{
-    const LogFile file;
-    configure(LogLevel::Info, LogFormat::Text, file.name);
-    Error err;
-    assert_false(log_configure(LogLevel::Debug, LogFormat::Json,
-                               std::string(file.folder) + "/no/such", err));
-    assert_true(err.message.find("No such file") != std::string::npos);
-    assert_false(log_enabled(LogLevel::Debug));
-    log_info("still here");
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    assert_true(file.text().find(" info: still here\n") != std::string::npos);
-}
-
-static void lines_that_cannot_be_written_are_counted(void **)
-{
-    const unsigned long before = log_dropped();
-    configure(LogLevel::Info, LogFormat::Text, "/dev/full");
-    errno = 5;
-    log_info("lost");
-    assert_int_equal(errno, 5);
-    configure(LogLevel::Notice, LogFormat::Text, "");
-    assert_int_equal(log_dropped(), before + 1);
-}
-
-static void escapes_untrusted_bytes(void **)
-{
-    std::string out;
-    append_escaped(out, std::string_view("a\"\\\0\x7f", 5));
-    assert_string_equal(out.c_str(), "a\\x22\\x5c\\x00\\x7f");
-    out.clear();
-    append_escaped(out, "abcdef", 3);
-    assert_string_equal(out.c_str(), "abc...");
-}
-
 int main()
 {
     const struct CMUnitTest tests[] = {
@@ -366,13 +231,6 @@ int main()
         cmocka_unit_test(ids_are_hex_and_differ),
         cmocka_unit_test(descriptors_are_closed_once),
         cmocka_unit_test(clocks_run),
-        cmocka_unit_test(log_lines_cannot_be_forged),
-        cmocka_unit_test(json_lines_stay_json),
-        cmocka_unit_test(long_lines_are_cut),
-        cmocka_unit_test(the_log_is_reopened_after_rotation),
-        cmocka_unit_test(a_log_that_cannot_be_opened_changes_nothing),
-        cmocka_unit_test(lines_that_cannot_be_written_are_counted),
-        cmocka_unit_test(escapes_untrusted_bytes),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

@@ -2,32 +2,35 @@
 #define LLM_PROXY_BASE_LOG_H
 
 #include "llm_proxy/base/error.h"
-#include "llm_proxy/base/fd.h"
+#include "llm_proxy/base/log_target.h"
 
 #include <string>
 #include <string_view>
 
 #define LLMPROXY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-// The error log. One line a call, one write(2) a line, so lines of several
-// threads never mix. Every byte of a message that is not printable ASCII is
-// escaped as \xNN before it is written (a backend, a client or a file name
-// cannot forge a line or move the terminal); a line is cut at 2048 bytes.
-// A line that cannot be written at once (see write_at_once) is dropped and
-// counted.
+// The error log. One line a call, written whole, so lines of several threads
+// never mix. Every byte of a message that is not printable ASCII is escaped as
+// \xNN before it is written (a backend, a client or a file name cannot forge a
+// line or move the terminal); a line is cut at 2048 bytes. A line that cannot
+// be written at once is dropped and counted. The same warning or error is
+// written three times in a period, then counted only.
 namespace llmproxy
 {
 
-enum class LogLevel { Error, Warning, Notice, Info, Debug };
 enum class LogFormat { Text, Json };
 
-// Before any thread starts, and again on reload. `path` empty = stderr. On
-// false the earlier settings stay. Text lines are
-// "2026-11-24T12:00:00.123Z error: message"; JSON lines have ts, level, msg.
+// Before any thread starts, and again on reload. `name` as LogTarget::open()
+// takes it, but empty = stderr. On false the earlier settings stay. Text lines
+// are "2026-11-24T12:00:00.123Z error: message", without the time where the
+// target stamps them; JSON lines have ts, level, msg.
 [[nodiscard]] bool log_configure(LogLevel level, LogFormat format,
-                                 const std::string &path, Error &err);
+                                 const std::string &name, Error &err);
 // Opens the log file anew (after logrotate moved it away).
 void log_reopen();
+// Ends a period: says how often what was not written came, and how many lines
+// were lost. To be called every few seconds, and at the end.
+void log_end_period();
 bool log_enabled(LogLevel level);
 unsigned long log_dropped();
 

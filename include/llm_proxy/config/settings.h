@@ -109,8 +109,8 @@ struct Config {
 
     LogLevel log_level = LogLevel::Notice;
     LogFormat log_format = LogFormat::Text;
-    std::string log_file;   // empty = stderr
-    std::string access_log; // empty = off; "-" or "stderr" = stderr; a path
+    std::string log_file;   // as LogTarget takes it, but empty = stderr
+    std::string access_log; // as LogTarget takes it
 
     // "scheme://host[:port]" as browsers write it, or "*"; none = no CORS.
     std::vector<std::string> cors_origins;

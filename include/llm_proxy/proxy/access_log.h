@@ -1,8 +1,6 @@
 #ifndef LLM_PROXY_PROXY_ACCESS_LOG_H
 #define LLM_PROXY_PROXY_ACCESS_LOG_H
 
-#include "llm_proxy/base/error.h"
-#include "llm_proxy/base/fd.h"
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/loop/event_loop.h"
 
@@ -42,6 +40,7 @@ struct AccessRecord {
     Cause cause = Cause::Done;
     uint64_t bytes_in = 0;
     uint64_t bytes_out = 0;
+    int64_t limit_ms = -1;
     int64_t queue_ms = -1;
     int64_t connect_ms = -1;
     int64_t first_ms = -1;
@@ -56,28 +55,23 @@ struct AccessRecord {
 void append_access_line(std::string &out, const AccessRecord &record,
                         int64_t wall_ms, LogFormat format);
 
-// The access log's file, shared by all workers. Any thread.
+// The access log, shared by all workers. Any thread.
 class AccessLog
 {
 public:
-    static bool on_stderr(std::string_view path)
-    {
-        return path == "-" || path == "stderr";
-    }
-    // Empty path = off (an invalid descriptor), "-" or "stderr" = stderr.
-    [[nodiscard]] static bool open(const std::string &path, Fd &out,
-                                   Error &err);
     // Lines go there from now on; nowhere if it is not valid.
-    void use(Fd file);
+    void use(LogTarget target);
     bool enabled() const { return enabled_.load(std::memory_order_relaxed); }
-    // Whole lines. What the file does not take at once is dropped.
+    // Whole lines. What is not taken at once is dropped, and counted.
     void write_lines(std::string_view lines);
+    // Lines dropped since the last call.
+    size_t take_lost() { return lost_.exchange(0); }
 
 private:
-    std::mutex lock_; // guards what is below but enabled_
-    Fd fd_;
-    bool cut_ = false; // the last line lacks its end
+    std::mutex lock_; // guards target_
+    LogTarget target_;
     std::atomic<bool> enabled_{false};
+    std::atomic<size_t> lost_{0};
 };
 
 // A worker's lines on their way there: written when 16 KiB have gathered or

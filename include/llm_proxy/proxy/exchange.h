@@ -132,6 +132,8 @@ private:
     LimitTicket ticket_;
     std::unique_ptr<Relay> relay_;
     int64_t started_ms_;
+    int64_t limit_asked_ms_ = -1;
+    int64_t limit_ms_ = -1; // how long the answer took
     uint64_t sent_before_;
     uint64_t bytes_in_ = 0;
     int status_ = 0;
