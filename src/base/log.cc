@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <unistd.h>
+
 namespace llmproxy
 {
 
@@ -54,6 +56,7 @@ Log &the_log()
 std::atomic<LogLevel> level_now{LogLevel::Notice};
 std::atomic<LogFormat> format_now{LogFormat::Text};
 std::atomic<unsigned long> dropped{0};
+std::atomic<int> descriptor{STDERR_FILENO};
 
 // Appends at most `room` bytes for `text`; never half an escape.
 void append_printable(std::string &out, std::string_view text, size_t room,
@@ -168,6 +171,7 @@ bool log_configure(LogLevel level, LogFormat format, const std::string &name,
         return false;
     }
     log.name = target;
+    descriptor = log.target.descriptor();
     level_now.store(level);
     format_now.store(format);
     return true;
@@ -180,6 +184,7 @@ void log_reopen()
     {
         const std::lock_guard<std::mutex> guard(log.lock);
         if (log.target.open(log.name, err)) {
+            descriptor = log.target.descriptor();
             return;
         }
     }
@@ -206,6 +211,11 @@ void log_end_period()
                    "lines of this log that were lost: " + std::to_string(lost));
         log.reported -= dropped.load() > before ? lost : 0;
     }
+}
+
+int log_descriptor()
+{
+    return descriptor.load();
 }
 
 bool log_enabled(LogLevel level)

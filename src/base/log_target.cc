@@ -156,6 +156,11 @@ bool LogTarget::open(const std::string &name, Error &err)
     return true;
 }
 
+int LogTarget::descriptor() const
+{
+    return kind_ == Kind::File ? fd_.get() : STDERR_FILENO;
+}
+
 size_t LogTarget::write(LogLevel level, std::string_view lines)
 {
     if (!valid()) {
@@ -186,7 +191,7 @@ size_t LogTarget::write(LogLevel level, std::string_view lines)
 // How many lines were lost.
 size_t LogTarget::write_bytes(std::string_view lines)
 {
-    const int fd = kind_ == Kind::Stderr ? STDERR_FILENO : fd_.get();
+    const int fd = descriptor();
     ssize_t written = 0;
     if (!cut_ || write_at_once(fd, "\n") == 1) {
         cut_ = false;

@@ -22,6 +22,7 @@
 
 #include <event2/event.h>
 
+#include "last_words.h"
 #include "launch.h"
 #include "name_resolver.h"
 #include "options.h"
@@ -302,6 +303,7 @@ int start(const Options &options, Launch &launch,
         return kExitUsage;
     }
     ignore_signals();
+    install_last_words();
     if (options.daemon && !launch.background.enter(err)) {
         (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
         return kExitOs;

@@ -11,6 +11,7 @@ Cause transfer_cause(TransferFault fault)
     switch (fault) {
     case TransferFault::QueueFull:
     case TransferFault::QueueTimeout:
+    case TransferFault::Exhausted:
         return Cause::Overloaded;
     case TransferFault::ConnectTimeout:
     case TransferFault::FirstByteTimeout:
@@ -32,6 +33,9 @@ ApiError transfer_error(const TransferEnd &end, const BackendConfig &asked)
     case TransferFault::QueueTimeout:
         error.kind = ApiErrorKind::BackendBusy;
         error.message = backend + " backend has too many requests waiting.";
+        return error;
+    case TransferFault::Exhausted:
+        error.kind = ApiErrorKind::Overloaded;
         return error;
     case TransferFault::Resolve:
     case TransferFault::Connect:

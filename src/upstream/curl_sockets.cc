@@ -149,6 +149,7 @@ curl_socket_t CurlSockets::open_cb(void *arg, curlsocktype,
                           address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                           address->protocol);
     if (fd == -1) {
+        sockets->refused_ = true;
         log_error("upstream: socket: %s", strerror(errno));
         return CURL_SOCKET_BAD;
     }

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <utility>
 
 #include <curl/curl.h>
 
@@ -46,6 +47,8 @@ public:
     // False if libcurl refuses; the log says what.
     [[nodiscard]] bool install_multi(CURLM *multi);
     [[nodiscard]] bool install_easy(CURL *easy);
+    // Whether the system has refused a socket since the last call.
+    bool take_refused() { return std::exchange(refused_, false); }
 
 private:
     class Watch;
@@ -60,6 +63,7 @@ private:
     EventLoop &loop_;
     CurlSocketHandler &handler_;
     std::unordered_map<curl_socket_t, std::unique_ptr<Watch>> watches_;
+    bool refused_ = false;
 };
 
 } // namespace llmproxy

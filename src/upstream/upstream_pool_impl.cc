@@ -282,6 +282,7 @@ void UpstreamPool::Impl::act(curl_socket_t fd, int mask)
 
 void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
 {
+    const bool refused = sockets_.take_refused();
     int left = 0;
     while (CURLMsg *message = curl_multi_info_read(multi_, &left)) {
         if (message->msg != CURLMSG_DONE) {
@@ -290,6 +291,9 @@ void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
         Transfer *transfer = transfer_of(message->easy_handle);
         TransferEnd end;
         if (transfer->finish(message->data.result, end)) {
+            if (refused && end.fault == TransferFault::Connect) {
+                end.fault = TransferFault::Exhausted;
+            }
             ended.push_back({transfer->id(), end});
         } else {
             curl_multi_remove_handle(multi_, transfer->easy());

@@ -229,6 +229,21 @@ def test_privileges_are_gone_for_good(background):
 
 
 @pytest.mark.usefixtures("root")
+def test_tokens_it_may_no_longer_read(background):
+    tokens = background.folder / "tokens.json"
+    tokens.write_text(f'[{{"token":"{TOKEN}","label":"a"}}]')
+    code, err = background("-u", "nobody", TOKENS_JSON="", TOKENS_FILE=tokens)
+    assert code == 0, err
+    tokens.chmod(0)
+    os.kill(int(background.pid_file.read_text()), signal.SIGHUP)
+    log = background.folder / "error.log"
+    eventually(lambda: "reload failed" in log.read_text())
+    assert ": Permission denied" in log.read_text()
+    with Client(0, unix=f"{background.folder}/http") as client:
+        assert client.ask("/v1/responses").status == 404  # not 401
+
+
+@pytest.mark.usefixtures("root")
 def test_a_group_of_its_own(background):
     assert background("--user", "65533", "--group", "7")[0] == 0
     pid = int(background.pid_file.read_text())
@@ -244,7 +259,7 @@ def test_what_its_user_may_not_open_is_named(background):
     (folder / "error.log").touch(0o600)
     code, err = background("-u", "nobody")
     assert code == 73
-    assert f"LOG_FILE: cannot open {folder}/error.log: Permission" in err
+    assert f"LOG_FILE: {folder}/error.log: Permission" in err
     (folder / "error.log").unlink()
     tokens = folder / "tokens.json"
     tokens.write_text(f'[{{"token":"{TOKEN}","label":"a"}}]')

@@ -40,8 +40,8 @@ BANNED = {
 # Everything else in <> is the C++ library (no dot), or the system's.
 SYSTEM = re.compile(
     r"[a-z_]+|(sys|netinet|arpa|net|linux)/\w+\.h|"
-    r"(dirent|dlfcn|errno|fcntl|fnmatch|getopt|grp|ifaddrs|inttypes|limits|"
-    r"netdb|poll|pwd|sched|signal|spawn|stdarg|stddef|stdint|stdio|stdlib|"
+    r"(dirent|dlfcn|errno|execinfo|fcntl|fnmatch|getopt|grp|ifaddrs|inttypes|"
+    r"limits|netdb|poll|pwd|sched|signal|spawn|stdarg|stddef|stdint|stdio|stdlib|"
     r"string|strings|syslog|sysexits|termios|time|unistd)\.h")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(<([^>]+)>|"([^"]+)")')

@@ -31,6 +31,9 @@ void log_reopen();
 // Ends a period: says how often what was not written came, and how many lines
 // were lost. To be called every few seconds, and at the end.
 void log_end_period();
+// The descriptor of the log where that is a file, else standard error's: for
+// what must be said without a lock or memory.
+int log_descriptor();
 bool log_enabled(LogLevel level);
 unsigned long log_dropped();
 

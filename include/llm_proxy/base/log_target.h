@@ -31,6 +31,8 @@ public:
     // What stands there gets a time and an origin without us: lines need no
     // time. (Syslog, and standard error where it is the journal's.)
     bool stamps() const { return journal_ || kind_ == Kind::Syslog; }
+    // What plain text may be written to: the file, or standard error.
+    int descriptor() const;
     // Lines, each with its newline. Takes what can be taken at once, see
     // write_at_once(); returns how many lines were not, or not whole. A line
     // that was cut does not run into the next one.

@@ -30,6 +30,7 @@ enum class TransferFault {
     IdleTimeout,      // silence in the middle of the body
     Truncated,        // cut in the middle
     Malformed,        // no HTTP that we accept
+    Exhausted,        // the system had no socket left for it
     Internal,
 };
 

@@ -1,0 +1,15 @@
+#ifndef LLM_PROXY_DAEMON_LAST_WORDS_H
+#define LLM_PROXY_DAEMON_LAST_WORDS_H
+
+namespace llmproxy
+{
+
+// From now on a process that runs out of memory or crashes says so in its log
+// (on standard error where that is no file), with the frames that led there
+// where the C library can tell them, and dies of the same signal. Before any
+// thread starts.
+void install_last_words();
+
+} // namespace llmproxy
+
+#endif
