@@ -5,6 +5,7 @@ certificate, user, pid and logs. Temporary folders are the test's own, and all
 timeouts may be scaled alike."""
 
 import getpass
+import json
 import os
 import pathlib
 import re
@@ -155,6 +156,12 @@ class Nginx:
                     return line
             time.sleep(0.02)
         raise AssertionError(self.access_path.read_text())
+
+    @property
+    def access(self):
+        """The access log's lines as dictionaries."""
+        return [json.loads(line) for line in
+                self.access_path.read_text().splitlines()]
 
     def stop_process(self):
         if self.process.poll() is None:
