@@ -236,6 +236,13 @@ MemoryLimiter::redeem(const Principal & /*principal*/,
     return charged_verdict(stamp);
 }
 
+void MemoryLimiter::return_receipt(const Principal &principal,
+                                   std::string_view /*request_id*/,
+                                   const LimitStamp &stamp)
+{
+    refund(principal, stamp);
+}
+
 void MemoryLimiter::refund(const Principal &principal, const LimitStamp &stamp)
 {
     if (stamp.source != LimitStamp::Source::Nobody) {

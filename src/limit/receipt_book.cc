@@ -4,7 +4,10 @@
 
 #include "llm_proxy/limit/receipt_book.h"
 
-#include "llm_proxy/limit/receipt.h"
+#include "llm_proxy/base/log.h"
+
+#include <algorithm>
+#include <cstring>
 
 namespace llmproxy
 {
@@ -14,71 +17,87 @@ namespace
 
 // nginx runs auth_request anew for each internal redirect of a request.
 constexpr int64_t kRepeatMs = 5000;
+// Freeing all that a busy minute left would hold the others up.
+constexpr int kSecondsAtOnce = 2;
 
 } // namespace
+
+size_t ReceiptBook::MarkHash::operator()(const Mark &mark) const noexcept
+{
+    size_t hash = 0;
+    memcpy(&hash, mark.data(), sizeof hash);
+    return hash;
+}
 
 void ReceiptBook::forget_old(int64_t now_ms)
 {
     while (!order_.empty() &&
-           now_ms - order_.front()->second.noted_ms > kReceiptMemoryMs) {
-        entries_.erase(entries_.find(order_.front()->first));
+           now_ms - order_.front()->second.noted_ms > kRepeatMs) {
+        asked_.erase(asked_.find(order_.front()->first));
         order_.pop_front();
     }
+    for (int i = 0; i < kSecondsAtOnce && !seconds_.empty(); i++) {
+        const auto oldest = seconds_.begin();
+        if (now_ms - oldest->second.last_ms <= kReceiptMemoryMs) {
+            break;
+        }
+        used_ -= oldest->second.used.size();
+        seconds_.erase(oldest);
+    }
 }
 
-ReceiptBook::Entry *ReceiptBook::entry(const std::string &request_id,
-                                       const Sha256 &token, int64_t now_ms)
-{
-    forget_old(now_ms);
-    if (entries_.size() >= capacity_) {
-        const auto found = entries_.find(request_id);
-        return found == entries_.end() ? nullptr : &found->second;
-    }
-    const auto [at, is_new] = entries_.try_emplace(request_id);
-    if (is_new) {
-        order_.push_back(&*at);
-        at->second.token = token;
-        at->second.noted_ms = now_ms;
-    }
-    return &at->second;
-}
-
-std::optional<LimitVerdict> ReceiptBook::repeat(const std::string &request_id,
-                                                const Sha256 &token,
-                                                int64_t now_ms)
+std::optional<ReceiptBook::Answer>
+ReceiptBook::repeat(const std::string &request_id, const Sha256 &token,
+                    int64_t now_ms)
 {
     const std::lock_guard<std::mutex> guard(lock_);
-    const auto found = entries_.find(request_id);
-    if (found == entries_.end() || found->second.token != token ||
+    const auto found = asked_.find(request_id);
+    if (found == asked_.end() || found->second.token != token ||
         now_ms - found->second.noted_ms > kRepeatMs) {
         return std::nullopt;
     }
-    return found->second.verdict;
+    return found->second.answer;
 }
 
 void ReceiptBook::note(const std::string &request_id, const Sha256 &token,
-                       const LimitVerdict &verdict, int64_t now_ms)
+                       const Answer &answer, int64_t now_ms)
 {
     const std::lock_guard<std::mutex> guard(lock_);
-    Entry *at = entry(request_id, token, now_ms);
-    if (at != nullptr && at->token == token) {
-        at->verdict = verdict;
+    forget_old(now_ms);
+    if (asked_.size() >= most_asked_) {
+        return;
+    }
+    const Entry entry = {token, now_ms, answer};
+    const auto [at, is_new] = asked_.try_emplace(request_id, entry);
+    if (is_new) {
+        order_.push_back(&*at);
     }
 }
 
-bool ReceiptBook::use(const std::string &request_id, const Sha256 &token,
-                      int64_t now_ms, std::optional<LimitStamp> &stamp)
+ReceiptFault ReceiptBook::use(const Receipt &receipt, int64_t now_ms)
 {
+    Mark mark;
+    std::copy_n(receipt.signature.begin(), mark.size(), mark.begin());
     const std::lock_guard<std::mutex> guard(lock_);
-    Entry *at = entry(request_id, token, now_ms);
-    if (at == nullptr || at->used) {
-        return false;
+    forget_old(now_ms);
+    const auto second = seconds_.find(receipt.issued_s);
+    if (second != seconds_.end() && second->second.used.count(mark) != 0) {
+        return ReceiptFault::Used;
     }
-    at->used = true;
-    if (at->verdict && at->token == token) {
-        stamp = at->verdict->stamp;
+    if (used_ >= most_used_) {
+        if (!told_) {
+            told_ = true;
+            log_warning("more than %zu receipts were used in a minute: "
+                        "requests with others are charged again",
+                        most_used_);
+        }
+        return ReceiptFault::TooMany;
     }
-    return true;
+    Second &issued = seconds_[receipt.issued_s];
+    issued.used.insert(mark);
+    issued.last_ms = std::max(issued.last_ms, now_ms);
+    used_++;
+    return ReceiptFault::None;
 }
 
 } // namespace llmproxy

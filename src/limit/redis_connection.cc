@@ -259,7 +259,7 @@ void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
 {
     const bool refund = script.op == ScriptOp::Refund;
     const bool receipt = !script.receipt_key.empty();
-    command_.begin(receipt || refund ? 10 : 8);
+    command_.begin(8 + (receipt ? 2 : 0) + (refund ? 2 : 0));
     command_.add(body ? "EVAL" : "EVALSHA");
     command_.add(body ? std::string_view(kLimitScript) : script_digest_);
     command_.add(receipt ? "2" : "1");
@@ -275,7 +275,8 @@ void RedisConnection::call(uint64_t id, const ScriptCall &script, bool body)
         const LimitStamp &stamp = script.stamp;
         command_.add_number(static_cast<uint64_t>(stamp.minute_start_ms));
         command_.add_number(static_cast<uint64_t>(stamp.day));
-    } else if (receipt) {
+    }
+    if (receipt) {
         command_.add_number(kReceiptMemoryMs);
     }
     send(id);

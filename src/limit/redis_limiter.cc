@@ -124,6 +124,30 @@ std::optional<LimitVerdict> RedisRoom::redeem(const Principal &principal,
     return std::nullopt;
 }
 
+void RedisRoom::return_receipt(const Principal &principal,
+                               std::string_view request_id,
+                               const LimitStamp &stamp)
+{
+    const Account account(principal);
+    if (stamp.source == LimitStamp::Source::StandIn) {
+        undo(account, stamp);
+    }
+    if ((principal.rpm == 0 && principal.rpd == 0) || !may_ask() ||
+        !connection_.ready()) {
+        return;
+    }
+    const uint64_t id = ++last_id_;
+    Call &call = calls_.emplace(id, account).first->second;
+    call.refund = true;
+    call.request_id = request_id;
+    if (stamp.source == LimitStamp::Source::Store) {
+        local_of(account).refunded();
+        call.stamp = stamp;
+    }
+    send(id, call);
+    connection_.flush();
+}
+
 void RedisRoom::ask(Call call, uint64_t exchange_id, LimitSink &sink)
 {
     const int64_t now_ms = loop_.now_ms();
@@ -290,10 +314,10 @@ void RedisRoom::on_charged(Calls::iterator at)
 {
     Call &call = at->second;
     connection_.worked();
-    if (call.sink == nullptr) {
+    if (call.sink == nullptr && !call.refund) {
         // The client has left, or it was decided and the stamp is Nobody's.
         undo(call.account, call.stamp);
-    } else {
+    } else if (call.sink != nullptr) {
         timeouts_ = 0;
         health_.works();
         decide(call, charged_verdict(call.stamp));

@@ -49,7 +49,7 @@ const char *script_op_name(ScriptOp op);
 struct ScriptCall {
     ScriptOp op = ScriptOp::Take;
     std::string key;
-    std::string receipt_key; // of a take; empty: there is no receipt
+    std::string receipt_key; // empty: there is no receipt
     uint64_t rpm = 0;
     uint64_t rpd = 0;
     uint64_t units = 1;
@@ -62,7 +62,7 @@ uint64_t script_limit(uint64_t limit);
 // False if the numbers cannot be the script's answer for these limits.
 [[nodiscard]] bool read_verdict(const RedisReply &reply, const Account &account,
                                 LimitVerdict &out);
-// Whether the script has taken a receipt for a new one.
+// Whether the script knew by the receipt alone, see redis_script.h.
 bool is_new_receipt(const RedisReply &reply);
 
 enum class Reaction {

@@ -9,12 +9,14 @@ namespace llmproxy
 // e = units of the day). ARGV: take | refund | peek, rpm, rpd (0 = unlimited),
 // units, and of a refund the s and d that they were taken from. Returns ok,
 // why (1 minute, 2 day), and what is left of each window with the ms to its
-// end, then s and d. KEYS[2], of a take: a receipt, which is remembered for
-// the ms in ARGV[5]; 2 and nothing else if it was not known, and nothing is
-// taken.
-constexpr char kLimitScript[] = R"lua(if KEYS[2] and
-  redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[5]) then
-  return {2, 0, 0, 0, 0, 0, 0, 0}
+// end, then s and d. KEYS[2]: a receipt, which is remembered for the ms in the
+// last of ARGV. If it was not known, nothing is taken for it; if it was, there
+// is nothing to refund. Either returns 2 and nothing else.
+constexpr char kLimitScript[] = R"lua(if KEYS[2] then
+  local set = redis.call('SET', KEYS[2], 1, 'NX', 'PX', ARGV[#ARGV])
+  if (ARGV[1] == 'take') == (set and true or false) then
+    return {2, 0, 0, 0, 0, 0, 0, 0}
+  end
 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)

@@ -164,7 +164,6 @@ void Exchange::on_body_complete()
     }
     ApiError err;
     if (!check_json(err) || !find_route(err)) {
-        take_ticket_of_receipt();
         refuse(err, Cause::ClientError);
         return;
     }
@@ -174,7 +173,6 @@ void Exchange::on_body_complete()
     }
     slot_ = ConcurrencySlot(context_.process.limits, *principal_);
     if (!slot_.held()) {
-        take_ticket_of_receipt();
         refuse(make_error(ApiErrorKind::ConcurrencyLimit), Cause::Denied);
         return;
     }

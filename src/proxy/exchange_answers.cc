@@ -128,6 +128,7 @@ void Exchange::refuse(const ApiError &error, Cause cause)
         begin_fields();
         limits_shown_ = false;
     }
+    return_receipt();
     // Every answer to a token at a charged endpoint says where it stands.
     if (principal_ != nullptr && endpoint_ != nullptr && endpoint_->charged &&
         !limits_shown_) {
@@ -164,6 +165,9 @@ void Exchange::finish(Cause cause)
     }
     over_ = true;
     slot_.give_back();
+    if (cause == Cause::ClientGone) {
+        return_receipt(); // unless it went further
+    }
     context_.limiter.forget(id_);
     context_.catalog.forget(id_);
     context_.details.forget(id_);

@@ -22,6 +22,8 @@ constexpr int kForbidden = 403;
 
 // A backend's name in answers that stands for the daemon itself.
 constexpr std::string_view kByProxy = "proxy";
+// Receipt::counter of units that are counted for all daemons.
+constexpr std::string_view kSharedCounter = "redis";
 
 std::string_view field_or_empty(const RequestHead &head, std::string_view name)
 {
@@ -97,10 +99,15 @@ void Exchange::authorize()
         return;
     }
     limit_asked_ms_ = context_.loop.now_ms();
-    const std::optional<LimitVerdict> before = context_.process.receipts.repeat(
-        request_id_, principal_->digest, context_.process.clock.mono_ms());
+    const std::optional<ReceiptBook::Answer> before =
+        context_.process.receipts.repeat(request_id_, principal_->digest,
+                                         context_.process.clock.mono_ms());
+    if (before) {
+        let_pass(before->verdict, before->issued_s);
+        return;
+    }
     const std::optional<LimitVerdict> verdict =
-        before ? before : context_.limiter.admit(*principal_, id_, *this);
+        context_.limiter.admit(*principal_, id_, *this);
     if (verdict) {
         authorized(*verdict);
     }
@@ -142,17 +149,49 @@ bool Exchange::find_authz_backend(const Endpoint *asked, ApiError &err)
 void Exchange::authorized(const LimitVerdict &verdict)
 {
     limit_ms_ = context_.loop.now_ms() - limit_asked_ms_;
-    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
     if (verdict.outcome != LimitVerdict::Outcome::Admitted) {
+        append_limit_headers(verdict, config_->rate_limit_fields, fields_);
         refuse_authz(limit_error(verdict, principal_->label, fields_));
         return;
     }
-    context_.process.receipts.note(request_id_, principal_->digest, verdict,
+    const int64_t now_s = context_.process.clock.wall_ms() / 1000;
+    context_.process.receipts.note(request_id_, principal_->digest,
+                                   {verdict, now_s},
                                    context_.process.clock.mono_ms());
+    let_pass(verdict, now_s);
+}
+
+void Exchange::let_pass(const LimitVerdict &verdict, int64_t issued_s)
+{
+    append_limit_headers(verdict, config_->rate_limit_fields, fields_);
     fields_.add("X-RateLimit-Checked",
-                make_receipt(receipt_secret(), principal_->digest, request_id_,
-                             context_.process.clock.wall_ms() / 1000));
+                make_receipt(receipt_secret(), principal_->digest,
+                             new_receipt(verdict, issued_s)));
     allow();
+}
+
+// Windows of Redis are the same for every daemon; others are those of this
+// process.
+Receipt Exchange::new_receipt(const LimitVerdict &verdict,
+                              int64_t issued_s) const
+{
+    Receipt receipt;
+    receipt.issued_s = issued_s;
+    receipt.request_id = request_id_;
+    receipt.stamp = verdict.stamp;
+    switch (verdict.stamp.source) {
+    case LimitStamp::Source::Store:
+        receipt.counter = config_->limit_store == LimitStore::Redis
+                              ? std::string(kSharedCounter)
+                              : context_.process.receipt_counter;
+        break;
+    case LimitStamp::Source::StandIn:
+        receipt.counter = context_.process.receipt_counter;
+        break;
+    case LimitStamp::Source::Nobody:
+        break;
+    }
+    return receipt;
 }
 
 void Exchange::allow()
@@ -191,58 +230,69 @@ void Exchange::answer_authz(int status, Cause cause)
 
 std::optional<LimitVerdict> Exchange::ask_limiter()
 {
-    LimitStamp stamp;
-    stamp.source = LimitStamp::Source::Nobody;
+    receipt_read_ = true;
     const std::string_view given =
         field_or_empty(*head_, "X-RateLimit-Checked");
     if (given == "1" && config_->trust_plain_checked &&
         is_trusted_proxy(*config_, sink_.peer())) {
+        LimitStamp stamp;
+        stamp.source = LimitStamp::Source::Nobody;
         return charged_verdict(stamp);
     }
-    const std::string request_id = good_receipt(given, stamp);
-    receipt_shown_ = !request_id.empty();
-    return receipt_shown_ ? context_.limiter.redeem(*principal_, request_id,
-                                                    stamp, id_, *this)
-                          : context_.limiter.admit(*principal_, id_, *this);
+    const std::optional<Receipt> receipt = good_receipt(given);
+    receipt_shown_ = receipt.has_value();
+    return receipt_shown_
+               ? context_.limiter.redeem(*principal_, receipt->request_id,
+                                         receipt->stamp, id_, *this)
+               : context_.limiter.admit(*principal_, id_, *this);
 }
 
-// For a refusal to give back. A store that daemons share would have to be told
-// that the receipt is used up, and is not.
-void Exchange::take_ticket_of_receipt()
+void Exchange::return_receipt()
 {
-    LimitStamp stamp;
-    stamp.source = LimitStamp::Source::Nobody;
-    if (endpoint_->charged && config_->limit_store == LimitStore::Memory &&
-        !good_receipt(field_or_empty(*head_, "X-RateLimit-Checked"), stamp)
-             .empty() &&
-        stamp.source != LimitStamp::Source::Nobody) {
-        ticket_ = LimitTicket(context_.limiter, *principal_, stamp);
+    if (receipt_read_ || head_ == nullptr ||
+        (endpoint_ != nullptr && !endpoint_->charged)) {
+        return;
+    }
+    receipt_read_ = true;
+    const std::string_view given =
+        field_or_empty(*head_, "X-RateLimit-Checked");
+    ApiError unknown;
+    if (given.empty() || (principal_ == nullptr && !check_token(unknown))) {
+        return;
+    }
+    const std::optional<Receipt> receipt = good_receipt(given);
+    if (receipt) {
+        context_.limiter.return_receipt(*principal_, receipt->request_id,
+                                        receipt->stamp);
     }
 }
 
-std::string Exchange::good_receipt(std::string_view given, LimitStamp &stamp)
+std::optional<Receipt> Exchange::good_receipt(std::string_view given)
 {
     if (given.empty() || given == "1") {
-        return "";
+        return std::nullopt;
     }
-    std::string_view request_id;
-    const ReceiptFault fault = check_receipt(
-        receipt_secret(), principal_->digest,
-        context_.process.clock.wall_ms() / 1000, given, request_id);
+    Receipt receipt;
+    ReceiptFault fault =
+        check_receipt(receipt_secret(), principal_->digest,
+                      context_.process.clock.wall_ms() / 1000, given, receipt);
+    if (fault == ReceiptFault::None) {
+        fault = context_.process.receipts.use(receipt,
+                                              context_.process.clock.mono_ms());
+    }
     if (fault != ReceiptFault::None) {
         refuse_receipt(fault);
-        return "";
+        return std::nullopt;
     }
-    std::string id(request_id);
-    std::optional<LimitStamp> charged;
-    if (!context_.process.receipts.use(id, principal_->digest,
-                                       context_.process.clock.mono_ms(),
-                                       charged)) {
-        refuse_receipt(ReceiptFault::Used);
-        return "";
+    const bool redis = config_->limit_store == LimitStore::Redis;
+    receipt.stamp.source = LimitStamp::Source::Nobody;
+    if (redis && receipt.counter == kSharedCounter) {
+        receipt.stamp.source = LimitStamp::Source::Store;
+    } else if (receipt.counter == context_.process.receipt_counter) {
+        receipt.stamp.source =
+            redis ? LimitStamp::Source::StandIn : LimitStamp::Source::Store;
     }
-    stamp = charged.value_or(stamp);
-    return id;
+    return receipt;
 }
 
 void Exchange::refuse_receipt(ReceiptFault fault) const

@@ -60,8 +60,8 @@ bool Exchange::check_endpoint(ApiError &err)
 
 bool Exchange::check_token(ApiError &err)
 {
-    if (endpoint_->kind == EndpointKind::Healthz ||
-        endpoint_->kind == EndpointKind::Readyz) {
+    if (endpoint_ != nullptr && (endpoint_->kind == EndpointKind::Healthz ||
+                                 endpoint_->kind == EndpointKind::Readyz)) {
         return true;
     }
     const std::string_view *value = find_field(head_->fields, "Authorization");

@@ -8,7 +8,7 @@ import json
 import time
 
 import pytest
-from raw import Client, ask, chat
+from raw import Client, ask, chat, settle
 
 SECRET = "a secret of both daemons"
 TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 5, "rpd": 100},
@@ -175,20 +175,76 @@ def test_what_is_free_is_not_charged(proxy):
     assert remaining(authz(daemon)) == "4"
 
 
-@pytest.mark.parametrize("body, status", [(b"{", 400), (b"{}", 400),
-                                          (chat("ollama:"), 400)])
-def test_what_the_daemon_refuses_is_given_back(proxy, body, status):
-    daemon, behind = proxy(ok, tokens=TOKENS)
+# What ends before anything reached a backend: what is asked and the status.
+REFUSED = {
+    "json": ({"body": b"{"}, 400),
+    "model": ({"body": b"{}"}, 400),
+    "route": ({"body": chat("ollama:")}, 400),
+    "coding": ({"body": chat(), "headers": ["Content-Encoding: gzip"]}, 415),
+    "length": ({"body": chat(text="x" * 5000)}, 413),
+    "path": ({"path": "/v1/nothing", "body": chat()}, 404),
+    "unreachable": ({"body": chat("ollama:m")}, 502),
+}
+
+
+@pytest.mark.parametrize("asked, status", REFUSED.values(), ids=REFUSED)
+def test_what_the_daemon_refuses_is_given_back(proxy, asked, status):
+    daemon, behind = proxy(ok, tokens=TOKENS, MAX_BODY_BYTES="4k")
+    if status == 502:
+        behind.stop()
     checked = authz(daemon).header("X-RateLimit-Checked")
-    answer = ask(daemon.port, body=body,
-                 headers=["X-RateLimit-Checked: " + checked])
+    field = "X-RateLimit-Checked: " + checked
+    headers = [*asked.get("headers", []), field]
+    answer = ask(daemon.port, **{"path": "/v1/chat/completions", **asked,
+                                 "headers": headers})
     assert answer.status == status
-    assert remaining(answer) == "5"
+    assert remaining(answer) == (None if status == 404 else "5")
     assert not behind.requests
     # The receipt is spent all the same.
-    answer = ask(daemon.port, body=chat(),
+    refused = ask(daemon.port, body=b"{", headers=[field])
+    assert remaining(refused) == "5"
+    assert remaining(authz(daemon)) == "4"
+
+
+def test_a_body_that_is_too_large_without_a_length(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS, MAX_BODY_BYTES="4k")
+    checked = authz(daemon).header("X-RateLimit-Checked")
+    with Client(daemon.port) as client:
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\n"
+                    b"Authorization: Bearer demo-key-123\r\n"
+                    b"X-RateLimit-Checked: " + checked.encode() + b"\r\n"
+                    b"Transfer-Encoding: chunked\r\n\r\n1400\r\n")
+        answer = client.answer()
+    assert answer.status == 413
+    assert remaining(answer) == "5"
+    assert remaining(authz(daemon)) == "4"
+
+
+def test_a_client_that_leaves_in_its_body(proxy):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    checked = authz(daemon).header("X-RateLimit-Checked")
+    with Client(daemon.port) as client:
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: p\r\n"
+                    b"Authorization: Bearer demo-key-123\r\n"
+                    b"X-RateLimit-Checked: " + checked.encode() + b"\r\n"
+                    b"Content-Length: 100\r\n\r\n{")
+        settle(daemon.port)
+    daemon.wait_access(2)
+    assert remaining(authz(daemon)) == "4"
+
+
+def test_another_daemons_unit_is_not_given_back_here(proxy):
+    """Each counts for itself: neither the minute's nor the day's is ours."""
+    first, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    second, _ = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    checked = authz(first).header("X-RateLimit-Checked")
+    assert remaining(authz(second)) == "4"
+    answer = ask(second.port, body=b"{",
                  headers=["X-RateLimit-Checked: " + checked])
-    assert remaining(answer) == "4"
+    assert answer.status == 400
+    answer = authz(second)
+    assert remaining(answer) == "3"
+    assert answer.header("X-RateLimit-Remaining-Requests-Day") == "98"
 
 
 @pytest.mark.parametrize("forwarded", [

@@ -10,6 +10,7 @@ import re
 
 import pytest
 from nginx import SHAPES, Site
+from raw import ask
 from test_hostile import (AT_ONCE, BY_ID, CASES, MARK, PATIENCE, QUIET,
                           Backend, Daemon, Verdict, answer_at_once, enough,
                           faults_of_heads, faults_upstream)
@@ -275,6 +276,23 @@ def test_nobody_saw_a_request_that_nginx_did_not_send(sweeps, default):
     assert {request.header("X-Request-Id") for request in sweep.sent_on} <= ids
     for request in sweep.sent_on:
         assert b"demo-key-123" not in request.head
+
+
+@pytest.mark.parametrize("default", ["ollama", "vllm"])
+def test_only_what_was_sent_on_is_charged(sweeps, default):
+    """And what nginx gave up after it had asked, which nobody can know."""
+    sweep = sweeps(default)
+    lines = sweep.site.daemon.access
+    asked = {line["id"] for line in lines
+             if (line["endpoint"], line["status"]) == ("authz", "200")}
+    done = {line["id"] for line in lines if line["endpoint"] != "authz"} | {
+        request.header("X-Request-Id") for request in sweep.sent_on}
+    given_up = [line for line in sweep.lines if line["id"] in asked - done
+                and line["method"] == "POST"]
+    assert {line["status"] for line in given_up} <= {400, 408}
+    left = int(ask(sweep.site.daemon.port, "/internal/authz").header(
+        "X-RateLimit-Remaining-Requests"))
+    assert LIMIT - 1 - left == len(sweep.sent_on) + len(given_up)
 
 
 @pytest.mark.parametrize("default", ["ollama", "vllm"])

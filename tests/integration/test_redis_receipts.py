@@ -28,8 +28,8 @@ def pair(redis, backend, daemon):
     return make
 
 
-def show(daemon, checked):
-    return ask(daemon.port, body=chat(),
+def show(daemon, checked, body=None):
+    return ask(daemon.port, body=body or chat(),
                headers=["X-RateLimit-Checked: " + checked])
 
 
@@ -126,18 +126,48 @@ def test_an_answer_that_comes_late(pair):
     second.wait_log("refused: used before")
 
 
-def test_what_reached_no_backend_is_given_back_once(pair):
+@pytest.mark.parametrize("body, status", [(chat(), 502), (b"{", 400),
+                                          (chat("ollama:"), 400)])
+@pytest.mark.parametrize("served_by", ["who charged", "another"])
+def test_what_reached_no_backend_is_given_back_once(pair, body, status,
+                                                    served_by):
     first, second, store = pair(VLLM_BASE_URL="http://127.0.0.1:1",
                                 OLLAMA_BASE_URL="http://127.0.0.1:1")
-    checked = authz(first).header("X-RateLimit-Checked")
+    one, other = (first, second) if served_by == "who charged" \
+        else (second, first)
+    checked = authz(first, "X-Request-ID: abc").header("X-RateLimit-Checked")
     assert store.ask("HGET", KEY, "c") == "1"
-    assert show(first, checked).status == 502
-    store.wait_field(KEY, "c", 0)
-    # Charged like any other, and given back for itself.
-    assert show(second, checked).status == 502
-    second.wait_log("refused: used before")
+    assert show(one, checked, body).status == status
     store.wait_field(KEY, "c", 0)
     assert store.ask("HGET", KEY, "e") == "0"
+    assert store.ask("EXISTS", KEY + ":abc") == 1
+    # Charged like any other, and given back for itself.
+    assert show(other, checked).status == 502
+    other.wait_log("refused: used before")
+    store.wait_field(KEY, "c", 0)
+    assert store.ask("HGET", KEY, "e") == "0"
+    # Nor is it given back a second time.
+    assert remaining(authz(first)) == "4"
+    show(other, checked, b"{")
+    assert remaining(authz(first)) == "3"
+
+
+def test_a_receipt_that_another_daemon_took_is_not_given_back(pair):
+    first, second, store = pair()
+    checked = authz(first).header("X-RateLimit-Checked")
+    assert show(first, checked).status == 200
+    assert show(second, checked, b"{").status == 400
+    assert remaining(authz(second)) == "3"
+    assert store.ask("HGET", KEY, "c") == "2"
+
+
+def test_what_the_stand_in_charged_it_gives_back(pair):
+    first, _, store = pair()
+    store.kill()
+    first.wait_log(LOST)
+    checked = authz(first).header("X-RateLimit-Checked")
+    assert show(first, checked, b"{").status == 400
+    assert remaining(authz(first)) == "4"
 
 
 def test_a_client_that_leaves_while_the_store_is_asked(pair):

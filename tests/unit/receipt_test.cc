@@ -3,7 +3,9 @@
 #include "llm_proxy/limit/receipt.h"
 #include "llm_proxy/limit/receipt_book.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,8 +27,24 @@ ReceiptFault check(std::string_view text, int64_t now_s = kNow,
                    const Sha256 &token = kToken,
                    std::string_view secret = kSecret)
 {
-    std::string_view id;
-    return check_receipt(secret, token, now_s, text, id);
+    Receipt receipt;
+    return check_receipt(secret, token, now_s, text, receipt);
+}
+
+Receipt of_request(const char *id)
+{
+    Receipt receipt;
+    receipt.issued_s = kNow;
+    receipt.request_id = id;
+    return receipt;
+}
+
+Receipt with_unit()
+{
+    Receipt receipt = of_request("req-1");
+    receipt.counter = "redis";
+    receipt.stamp = {1'790'000'000'123, 20717};
+    return receipt;
 }
 
 void assert_fault(ReceiptFault found, ReceiptFault wanted)
@@ -50,23 +68,46 @@ void hmac_is_the_standards(void **)
 
 void a_receipt_is_good_for_half_a_minute(void **)
 {
-    const std::string receipt = make_receipt(kSecret, kToken, "req-1", kNow);
-    assert_true(receipt.rfind("v1;1790000000;req-1;", 0) == 0);
-    assert_int_equal(receipt.size(), 20 + 16 + 1 + 64);
-    std::string_view id;
+    const std::string text = make_receipt(kSecret, kToken, of_request("req-1"));
+    assert_true(text.rfind("v1;1790000000;req-1;", 0) == 0);
+    assert_int_equal(text.size(), 20 + 16 + 1 + 64);
+    Receipt receipt;
     for (const int64_t age : {0, 30, -30}) {
-        assert_fault(check_receipt(kSecret, kToken, kNow + age, receipt, id),
+        assert_fault(check_receipt(kSecret, kToken, kNow + age, text, receipt),
                      ReceiptFault::None);
-        assert_true(id == "req-1");
+        assert_string_equal(receipt.request_id.c_str(), "req-1");
+        assert_int_equal(receipt.issued_s, kNow);
+        assert_true(receipt.counter.empty());
     }
-    assert_fault(check(receipt, kNow + 31), ReceiptFault::Stale);
-    assert_fault(check(receipt, kNow - 31), ReceiptFault::Stale);
-    assert_fault(check(receipt, kNow + 3600), ReceiptFault::Stale);
+    assert_fault(check(text, kNow + 31), ReceiptFault::Stale);
+    assert_fault(check(text, kNow - 31), ReceiptFault::Stale);
+    assert_fault(check(text, kNow + 3600), ReceiptFault::Stale);
+}
+
+void it_says_which_unit_it_is_of(void **)
+{
+    const std::string text = make_receipt(kSecret, kToken, with_unit());
+    Receipt receipt;
+    assert_fault(check_receipt(kSecret, kToken, kNow, text, receipt),
+                 ReceiptFault::None);
+    assert_string_equal(receipt.request_id.c_str(), "req-1");
+    assert_string_equal(receipt.counter.c_str(), "redis");
+    assert_true(receipt.stamp.minute_start_ms == 1'790'000'000'123);
+    assert_int_equal(receipt.stamp.day, 20717);
+    assert_string_equal(make_receipt(kSecret, kToken, receipt).c_str(),
+                        text.c_str());
+    const std::string front = text.substr(0, text.find("redis"));
+    for (const char *unit : {"redis", ":1:2", "redis:1", "redis:1:x",
+                             "redis:1:2:3", "redis:-1:2"}) {
+        const std::string words = front + unit + ";";
+        assert_fault(check(words + hex(hmac_sha256(kSecret, words))),
+                     ReceiptFault::Malformed);
+    }
 }
 
 void nobody_else_can_make_one(void **)
 {
-    const std::string receipt = make_receipt(kSecret, kToken, "req-1", kNow);
+    const std::string receipt = make_receipt(kSecret, kToken, with_unit());
     assert_fault(check(receipt, kNow, kOther), ReceiptFault::OtherToken);
     assert_fault(check(receipt, kNow, kToken, "another secret of theirs"),
                  ReceiptFault::Forged);
@@ -83,51 +124,90 @@ void nobody_else_can_make_one(void **)
     }
 }
 
-LimitVerdict verdict_of(int64_t minute)
+ReceiptBook::Answer answer_of(int64_t minute)
 {
-    LimitVerdict verdict;
-    verdict.stamp.minute_start_ms = minute;
-    return verdict;
+    ReceiptBook::Answer answer;
+    answer.verdict.stamp.minute_start_ms = minute;
+    answer.issued_s = kNow;
+    return answer;
 }
 
 void asking_again_is_the_same_question(void **)
 {
-    ReceiptBook book;
+    ReceiptBook book(3);
+    const auto minute_of = [&](const char *id, int64_t now_ms) {
+        return book.repeat(id, kToken, now_ms)->verdict.stamp.minute_start_ms;
+    };
     assert_false(book.repeat("a", kToken, 0).has_value());
-    book.note("a", kToken, verdict_of(7), 1000);
-    assert_int_equal(book.repeat("a", kToken, 6000)->stamp.minute_start_ms, 7);
+    book.note("a", kToken, answer_of(7), 1000);
+    assert_int_equal(minute_of("a", 6000), 7);
+    assert_int_equal(book.repeat("a", kToken, 6000)->issued_s, kNow);
     assert_false(book.repeat("a", kToken, 6001).has_value());
     assert_false(book.repeat("a", kOther, 1000).has_value());
     assert_false(book.repeat("b", kToken, 1000).has_value());
     // The other's verdict does not replace it.
-    book.note("a", kOther, verdict_of(8), 1000);
-    assert_int_equal(book.repeat("a", kToken, 1000)->stamp.minute_start_ms, 7);
+    book.note("a", kOther, answer_of(8), 1000);
+    assert_int_equal(minute_of("a", 1000), 7);
+    // A full book notes nothing, until something is old.
+    book.note("b", kToken, answer_of(9), 2000);
+    book.note("c", kToken, answer_of(10), 2000);
+    book.note("d", kToken, answer_of(11), 6000);
+    assert_false(book.repeat("d", kToken, 6000).has_value());
+    book.note("d", kToken, answer_of(11), 6001);
+    assert_int_equal(minute_of("d", 6001), 11);
+    assert_int_equal(minute_of("c", 6001), 10);
+}
+
+// The n-th receipt of that second, as if it had been checked.
+Receipt checked(uint64_t n, int64_t issued_s)
+{
+    Receipt receipt;
+    receipt.issued_s = issued_s;
+    memcpy(receipt.signature.data(), &n, sizeof n);
+    return receipt;
 }
 
 void a_receipt_is_used_once(void **)
 {
     ReceiptBook book;
-    std::optional<LimitStamp> stamp;
-    assert_true(book.use("theirs", kToken, 0, stamp));
-    assert_false(stamp.has_value()); // another daemon charged it
-    assert_false(book.use("theirs", kToken, 60000, stamp));
-    book.note("ours", kToken, verdict_of(9), 0);
-    assert_true(book.use("ours", kToken, 20000, stamp));
-    assert_int_equal(stamp->minute_start_ms, 9);
-    assert_false(book.use("ours", kToken, 20000, stamp));
+    assert_fault(book.use(checked(1, kNow), 0), ReceiptFault::None);
+    assert_fault(book.use(checked(1, kNow), 0), ReceiptFault::Used);
+    assert_fault(book.use(checked(1, kNow), 60000), ReceiptFault::Used);
+    assert_fault(book.use(checked(2, kNow), 60000), ReceiptFault::None);
+    assert_fault(book.use(checked(1, kNow + 1), 60000), ReceiptFault::None);
+}
+
+// Ten thousand a second, for longer than any is remembered: each counts once,
+// and the oldest that can still be shown is known.
+void millions_are_told_apart(void **)
+{
+    constexpr uint64_t kRate = 10'000;
+    constexpr int64_t kSeconds = 150;
+    ReceiptBook book;
+    for (int64_t s = 0; s < kSeconds; s++) {
+        for (uint64_t n = 0; n < kRate; n++) {
+            const int64_t now_ms = s * 1000 + static_cast<int64_t>(n / 10);
+            assert_true(book.use(checked(n, kNow + s), now_ms) ==
+                        ReceiptFault::None);
+        }
+        const int64_t oldest = std::max<int64_t>(s - 60, 0);
+        for (uint64_t n = 0; n < kRate; n += 100) {
+            assert_true(book.use(checked(n, kNow + oldest), s * 1000 + 999) ==
+                        ReceiptFault::Used);
+        }
+    }
 }
 
 void a_full_book_takes_no_receipt(void **)
 {
-    ReceiptBook book(2);
-    std::optional<LimitStamp> stamp;
-    assert_true(book.use("a", kToken, 0, stamp));
-    assert_true(book.use("b", kToken, 1000, stamp));
-    assert_false(book.use("c", kToken, 2000, stamp));
-    assert_false(book.use("a", kToken, 61000, stamp));
-    // By now a's receipt is stale, and its place is free.
-    assert_true(book.use("c", kToken, 61001, stamp));
-    assert_false(book.use("b", kToken, 61001, stamp));
+    ReceiptBook book(10, 2);
+    assert_fault(book.use(checked(1, kNow), 0), ReceiptFault::None);
+    assert_fault(book.use(checked(2, kNow + 1), 1000), ReceiptFault::None);
+    assert_fault(book.use(checked(3, kNow + 2), 2000), ReceiptFault::TooMany);
+    assert_fault(book.use(checked(1, kNow), 61000), ReceiptFault::Used);
+    // By now the first one is stale, and its place is free.
+    assert_fault(book.use(checked(3, kNow + 2), 61001), ReceiptFault::None);
+    assert_fault(book.use(checked(2, kNow + 1), 61001), ReceiptFault::Used);
 }
 
 void only_one_thread_uses_it(void **)
@@ -135,9 +215,8 @@ void only_one_thread_uses_it(void **)
     ReceiptBook book;
     std::atomic<int> used{0};
     const auto work = [&] {
-        for (int i = 0; i < 2000; i++) {
-            std::optional<LimitStamp> stamp;
-            used += book.use(std::to_string(i), kToken, i, stamp) ? 1 : 0;
+        for (uint64_t i = 0; i < 2000; i++) {
+            used += book.use(checked(i, kNow), 0) == ReceiptFault::None ? 1 : 0;
         }
     };
     std::vector<std::thread> threads;
@@ -157,9 +236,11 @@ int main()
     const CMUnitTest tests[] = {
         cmocka_unit_test(hmac_is_the_standards),
         cmocka_unit_test(a_receipt_is_good_for_half_a_minute),
+        cmocka_unit_test(it_says_which_unit_it_is_of),
         cmocka_unit_test(nobody_else_can_make_one),
         cmocka_unit_test(asking_again_is_the_same_question),
         cmocka_unit_test(a_receipt_is_used_once),
+        cmocka_unit_test(millions_are_told_apart),
         cmocka_unit_test(a_full_book_takes_no_receipt),
         cmocka_unit_test(only_one_thread_uses_it),
     };

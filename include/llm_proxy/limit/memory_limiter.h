@@ -73,6 +73,8 @@ public:
                                        const LimitStamp &stamp,
                                        uint64_t exchange_id,
                                        LimitSink &sink) override;
+    void return_receipt(const Principal &principal, std::string_view request_id,
+                        const LimitStamp &stamp) override;
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;

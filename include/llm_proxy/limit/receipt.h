@@ -2,6 +2,7 @@
 #define LLM_PROXY_LIMIT_RECEIPT_H
 
 #include "llm_proxy/base/digest.h"
+#include "llm_proxy/limit/limiter.h"
 
 #include <cstdint>
 #include <string>
@@ -10,14 +11,33 @@
 namespace llmproxy
 {
 
-// The signed word of /internal/authz that a request has been charged, as it
-// travels in X-RateLimit-Checked:
-// v1;UNIX TIME;REQUEST ID;16 HEX DIGITS OF THE TOKEN'S DIGEST;HMAC-SHA-256.
-// `request_id` holds no semicolon.
-std::string make_receipt(std::string_view secret, const Sha256 &token,
-                         std::string_view request_id, int64_t now_s);
+// The signed word of /internal/authz that a request has been charged.
+struct Receipt {
+    int64_t issued_s = 0;   // UNIX time
+    std::string request_id; // holds no semicolon
+    // Who counts the unit, as who gives it back must know: letters and digits.
+    // Empty: nobody says, and the stamp means nothing.
+    std::string counter;
+    LimitStamp stamp;   // its source is not written
+    Sha256 signature{}; // of one that was read
+};
 
-enum class ReceiptFault { None, Malformed, Forged, Stale, OtherToken, Used };
+// As it travels in X-RateLimit-Checked:
+// v1;issued_s;request_id;16 HEX DIGITS OF THE TOKEN'S DIGEST;HMAC-SHA-256
+// with counter:MINUTE:DAY; before the last, if there is a counter. The same
+// receipt is written in the same bytes.
+std::string make_receipt(std::string_view secret, const Sha256 &token,
+                         const Receipt &receipt);
+
+enum class ReceiptFault {
+    None,
+    Malformed,
+    Forged,
+    Stale,
+    OtherToken,
+    Used,
+    TooMany, // nobody can say whether it was used
+};
 const char *receipt_fault_name(ReceiptFault fault);
 
 // How far the clocks of who signs and who checks may be apart, age included.
@@ -27,12 +47,10 @@ constexpr int64_t kReceiptLifeS = 30;
 // must be known whether it was.
 constexpr int64_t kReceiptMemoryMs = (2 * kReceiptLifeS + 1) * 1000;
 
-// Judges a receipt but for having been used before. On None `request_id` is
-// a view into `text`.
+// Judges a receipt but for having been used before; `out` is filled on None.
 [[nodiscard]] ReceiptFault check_receipt(std::string_view secret,
                                          const Sha256 &token, int64_t now_s,
-                                         std::string_view text,
-                                         std::string_view &request_id);
+                                         std::string_view text, Receipt &out);
 
 } // namespace llmproxy
 

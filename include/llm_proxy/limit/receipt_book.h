@@ -3,56 +3,82 @@
 
 #include "llm_proxy/base/digest.h"
 #include "llm_proxy/limit/limiter.h"
+#include "llm_proxy/limit/receipt.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace llmproxy
 {
 
-// What is known of charged requests by their ids, for as long as a receipt is
-// good: the verdict they were given, so that asking again charges nothing,
-// and whether their receipt was used. Shared by every worker; any thread.
+// What this process knows of charged requests: for 5 s the verdict that each
+// was given, so that asking again charges nothing; and for as long as one may
+// be shown again, which receipts were used. Shared by every worker; any
+// thread. Times are the monotonic clock's, in ms.
 class ReceiptBook
 {
 public:
-    // At most so many requests are remembered.
-    explicit ReceiptBook(size_t capacity = 131072) : capacity_(capacity) {}
+    // About 30 and 80 MiB, when full.
+    static constexpr size_t kMostAsked = 131'072;
+    static constexpr size_t kMostUsed = 2'097'152;
 
-    // The verdict that this request was given in the last 5 s; nullopt if
-    // none was, or to another token.
-    std::optional<LimitVerdict> repeat(const std::string &request_id,
-                                       const Sha256 &token, int64_t now_ms);
+    explicit ReceiptBook(size_t most_asked = kMostAsked,
+                         size_t most_used = kMostUsed)
+        : most_asked_(most_asked), most_used_(most_used)
+    {
+    }
+
+    struct Answer {
+        LimitVerdict verdict;
+        int64_t issued_s = 0; // of the receipt: it is the same one again
+    };
+    // What this request was told in the last 5 s; nullopt if it was not
+    // heard of, or as another token's.
+    std::optional<Answer> repeat(const std::string &request_id,
+                                 const Sha256 &token, int64_t now_ms);
+    // Where too many were noted in 5 s, the next are asked about anew.
     void note(const std::string &request_id, const Sha256 &token,
-              const LimitVerdict &verdict, int64_t now_ms);
-    // Uses the request's receipt up. False if it was used before, or nobody
-    // could say because the book is full of newer ones. `stamp` is filled if
-    // this process charged the request, and may be used for a refund.
-    [[nodiscard]] bool use(const std::string &request_id, const Sha256 &token,
-                           int64_t now_ms, std::optional<LimitStamp> &stamp);
+              const Answer &answer, int64_t now_ms);
+    // None for the first to show this receipt, which has been checked; Used;
+    // or TooMany, which the log says once.
+    [[nodiscard]] ReceiptFault use(const Receipt &receipt, int64_t now_ms);
 
 private:
     struct Entry {
         Sha256 token{};
         int64_t noted_ms = 0;
-        std::optional<LimitVerdict> verdict;
-        bool used = false;
+        Answer answer;
     };
     using Entries = std::unordered_map<std::string, Entry>;
-    // Under the lock. nullptr if there is no room for another.
-    Entry *entry(const std::string &request_id, const Sha256 &token,
-                 int64_t now_ms);
+    // Half a signature tells receipts apart as surely as all of it.
+    using Mark = std::array<uint8_t, 16>;
+    struct MarkHash {
+        size_t operator()(const Mark &mark) const noexcept;
+    };
+    // Those that were issued in the same second.
+    struct Second {
+        std::unordered_set<Mark, MarkHash> used;
+        int64_t last_ms = 0; // when the last one was
+    };
+    // Under the lock.
     void forget_old(int64_t now_ms);
 
-    const size_t capacity_;
+    const size_t most_asked_;
+    const size_t most_used_;
     std::mutex lock_; // guards what follows
-    Entries entries_;
+    Entries asked_;
     std::deque<const Entries::value_type *> order_; // of those, oldest first
+    std::map<int64_t, Second> seconds_;             // by Receipt::issued_s
+    size_t used_ = 0;                               // in all of them
+    bool told_ = false;                             // that it is full
 };
 
 } // namespace llmproxy

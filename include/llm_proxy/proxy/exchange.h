@@ -83,16 +83,19 @@ private:
     void redirect();
     // Nothing: on_limit_verdict() comes.
     std::optional<LimitVerdict> ask_limiter();
-    void take_ticket_of_receipt();
-    // The request id of a receipt that nobody here has seen used; empty: it
-    // counts for nothing.
-    std::string good_receipt(std::string_view given, LimitStamp &stamp);
+    // Of a request that never got as far as the limiter.
+    void return_receipt();
+    // The receipt that the request shows, if nobody here has seen it used;
+    // with the stamp of the unit, as far as it can be given back here.
+    std::optional<Receipt> good_receipt(std::string_view given);
     void refuse_receipt(ReceiptFault fault) const;
+    Receipt new_receipt(const LimitVerdict &verdict, int64_t issued_s) const;
     std::string_view receipt_secret() const;
     // /internal/authz
     void authorize();
     bool find_authz_backend(const Endpoint *asked, ApiError &err);
     void authorized(const LimitVerdict &verdict);
+    void let_pass(const LimitVerdict &verdict, int64_t issued_s);
     void allow();
     void refuse_authz(const ApiError &error);
     void answer_authz(int status, Cause cause);
@@ -140,6 +143,7 @@ private:
     bool json_ok_ = true;
     bool may_bypass_ = false;    // a web server may go to route_'s backend
     bool limits_shown_ = false;  // in fields_
+    bool receipt_read_ = false;  // once is enough
     bool receipt_shown_ = false; // a good one
     bool over_ = false;
 };

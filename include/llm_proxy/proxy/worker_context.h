@@ -34,6 +34,7 @@ struct ProcessState {
         : clock(process_clock), limits(process_clock)
     {
         append_random_hex(receipt_secret, 64);
+        append_random_hex(receipt_counter, 16);
     }
 
     const Clock &clock;
@@ -41,6 +42,8 @@ struct ProcessState {
     ReceiptBook receipts;
     // Signs receipts where none is configured: the process' own.
     std::string receipt_secret;
+    // Receipt::counter of units that this process alone counts.
+    std::string receipt_counter;
     StoreHealth limit_store;
     BackendGate gates[kBackends];
     ByteBudget buffered;
