@@ -43,6 +43,10 @@ class Proxy(Daemon):
                          **settings)
         self.url = f"http://127.0.0.1:{self.port}"
 
+    def is_straight(self, _backend):
+        """Whether the answer is the backend's own, past the daemon."""
+        return False
+
     def client(self, api_key=TOKEN):
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=api_key)
 
@@ -72,6 +76,9 @@ class BehindNginx(Proxy):
         self.port = self.nginx.port[shape]
         self.url = f"http://127.0.0.1:{self.port}"
 
+    def is_straight(self, backend):
+        return self.shape == "redirect" and backend == "vllm"
+
     def stop(self):
         shutil.rmtree(self.sockets)
         if self.nginx:
@@ -79,33 +86,12 @@ class BehindNginx(Proxy):
         super().stop()
 
 
-# How vLLM's errors look when the daemon passes them on; nginx that was sent
-# to vLLM passes vLLM's own, see integration/test_nginx_statuses.py.
-IN_OUR_WORDS = {"test_503_without_retries", "test_backend_errors",
-                "test_error_in_mid_stream"}
-NODE_IN_OUR_WORDS = {"errors of the backend [vllm]",
-                     "errors in mid-stream [vllm]"}
-
-
-def params_of(item):
-    spec = getattr(item, "callspec", None)
-    return spec.params if spec else {}
-
-
-def is_not_ours(item):
-    params = params_of(item)
-    return params.get("proxy") == "redirect" and (
-        params.get("name") in NODE_IN_OUR_WORDS
-        or params.get("backend") == "vllm"
-        and item.originalname in IN_OUR_WORDS)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    items[:] = [item for item in items if not is_not_ours(item)]
     for item in items:
         # All tests of one proxy in one process, which alone has that proxy.
-        group = str(params_of(item).get("proxy", "none"))
+        spec = getattr(item, "callspec", None)
+        group = str(spec.params.get("proxy", "none") if spec else "none")
         item.add_marker(pytest.mark.xdist_group(group))
 
 

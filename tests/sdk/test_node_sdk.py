@@ -75,6 +75,7 @@ def node_results(node_folder, proxy, moods):
         cwd=node_folder, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=SECONDS,
         env={"PATH": os.environ["PATH"], "PROXY_URL": proxy.url,
+             "STRAIGHT": "vllm" if proxy.is_straight("vllm") else "",
              "MOODS_URL": moods.url, "CLOCK_FILE": str(proxy.clock_path)})
     results = {}
     try:

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { test as nodeTest } from "node:test";
 import OpenAI from "openai";
 
-const { PROXY_URL, MOODS_URL, CLOCK_FILE } = process.env;
+const { PROXY_URL, MOODS_URL, CLOCK_FILE, STRAIGHT } = process.env;
 export const BASE_URL = `${PROXY_URL}/v1`;
 export const TOKEN = "demo-key-123";
 export const TEXT = "Hello from the backend.";
@@ -21,6 +21,8 @@ export const CALLS = [
   ["get_weather", { city: "Bergen", days: 1 }],
   ["get_time", {}],
 ];
+// Whether the answer is the backend's own, past the daemon.
+export const isStraight = (backend) => backend === STRAIGHT;
 const TEST_MS = 60_000;
 const SOON_MS = 10_000;
 
