@@ -50,7 +50,8 @@ server {
         proxy_next_upstream off; # no generation is paid for twice
 
         error_page 413 @llm_too_large;
-        error_page 502 503 504 @llm_unavailable;
+        error_page 502 =503 @llm_unavailable;
+        error_page 503 504 @llm_unavailable;
     }
 
     location @llm_too_large {

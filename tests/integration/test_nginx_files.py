@@ -179,5 +179,5 @@ def test_what_is_printed_works(site):
         assert client.ask("/internal/authz").status == 404
         at.daemon.stop()
         answer = client.ask(body=chat("m"))
-        assert (answer.status, answer.error["code"]) == (502, "overloaded")
+        assert (answer.status, answer.error["code"]) == (503, "overloaded")
         assert answer.header("Retry-After") == "1"

@@ -171,10 +171,7 @@ def test_the_daemon_is_down(site, shape):
                   {"body": chat("m"), "token": None},
                   {"path": "/healthz"}):
         answer = at.ask(shape, **named)
-        status = 503 if shape == "oracle" and named != {"path": "/healthz"} \
-            else 502
-        check(answer, status, "overloaded" if status == 503
-              else "backend_unreachable", "server_error")
+        check(answer, 503, "overloaded", "server_error")
         assert answer.header("Retry-After") == "1"
     assert not at.behind.requests
 
@@ -213,8 +210,7 @@ def test_an_answer_that_is_no_answer(site, shape):
             peer.sendall(b"HTTP/1.1 200 OK\r\nno field\r\n\r\n")
             peer.close()
             answer = client.answer()
-    assert answer.status in (502, 503)
-    assert answer.error["type"] == "server_error"
+    check(answer, 503, "overloaded", "server_error")
 
 
 @pytest.mark.parametrize("shape", ["oracle", "redirect"])
