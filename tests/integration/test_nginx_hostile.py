@@ -113,7 +113,7 @@ class Sweep:
     def __init__(self, folder, default):
         def make_daemon(**settings):
             return Daemon(folder, tokens=[{
-                "token": "demo-key-123", "label": "demo", "rpm": LIMIT}],
+                "token": "demo-key-123", "label": "demo", "rpd": LIMIT}],
                 **settings)
 
         self.default = default
@@ -192,6 +192,9 @@ def faults_of_answers(case, default, verdict):
     for word in (b"<html", *map(str.encode, case.get("forbid_body", []))):
         if word in verdict.bytes:
             yield f"the answer says {word!r}"
+    for names in case.get("expect_header", []):
+        if not re.search(rb"(?mi)^(" + names.encode() + rb")", verdict.bytes):
+            yield f"missing header {names}"
     for name in case.get("forbid_header", []):
         if re.search(rb"(?mi)^" + name.encode() + rb"\s*:", verdict.bytes):
             yield f"forbidden header {name}"
@@ -291,7 +294,7 @@ def test_only_what_was_sent_on_is_charged(sweeps, default):
                 and line["method"] == "POST"]
     assert {line["status"] for line in given_up} <= {400, 408}
     left = int(ask(sweep.site.daemon.port, "/internal/authz").header(
-        "X-RateLimit-Remaining-Requests"))
+        "X-RateLimit-Remaining-Requests-Day"))
     assert LIMIT - 1 - left == len(sweep.sent_on) + len(given_up)
 
 
