@@ -27,15 +27,20 @@ bool read_number(std::string_view text, int64_t &out)
     return true;
 }
 
-bool read_unit(std::string_view text, Receipt &out)
+// The token's digits, and the unit if there is one.
+bool read_unit(std::string_view text, std::string_view &digits, Receipt &out)
 {
     const std::vector<std::string_view> parts = split_list(text, ':');
-    if (parts.size() != 3 || parts[0].empty()) {
+    if (parts.size() != 1 && parts.size() != 4) {
         return false;
     }
-    out.counter = parts[0];
-    return read_number(parts[1], out.stamp.minute_start_ms) &&
-           read_number(parts[2], out.stamp.day);
+    digits = parts[0];
+    if (parts.size() == 1) {
+        return true;
+    }
+    out.counter = parts[1];
+    return read_number(parts[2], out.stamp.minute_start_ms) &&
+           read_number(parts[3], out.stamp.day);
 }
 
 } // namespace
@@ -50,15 +55,15 @@ std::string make_receipt(std::string_view secret, const Sha256 &token,
     text += receipt.request_id;
     text += ';';
     text += hex(token, kTokenDigits);
-    text += ';';
     if (!receipt.counter.empty()) {
+        text += ':';
         text += receipt.counter;
         text += ':';
         append_u64(text, static_cast<uint64_t>(receipt.stamp.minute_start_ms));
         text += ':';
         append_u64(text, static_cast<uint64_t>(receipt.stamp.day));
-        text += ';';
     }
+    text += ';';
     text += hex(hmac_sha256(secret, text));
     return text;
 }
@@ -89,14 +94,15 @@ ReceiptFault check_receipt(std::string_view secret, const Sha256 &token,
 {
     const std::vector<std::string_view> parts = split_list(text, ';');
     Receipt receipt;
-    const bool has_unit = parts.size() == 6;
-    if ((parts.size() != 5 && !has_unit) || parts[0] != kVersion ||
+    std::string_view digits;
+    if (parts.size() != 5 || parts[0] != kVersion ||
         !read_number(parts[1], receipt.issued_s) ||
-        !parse_hex(parts.back(), receipt.signature)) {
+        !read_unit(parts[3], digits, receipt) ||
+        !parse_hex(parts[4], receipt.signature)) {
         return ReceiptFault::Malformed;
     }
     const std::string_view signed_text =
-        text.substr(0, static_cast<size_t>(parts.back().data() - text.data()));
+        text.substr(0, static_cast<size_t>(parts[4].data() - text.data()));
     if (!equal_constant_time(receipt.signature,
                              hmac_sha256(secret, signed_text))) {
         return ReceiptFault::Forged;
@@ -105,11 +111,8 @@ ReceiptFault check_receipt(std::string_view secret, const Sha256 &token,
     if (age_s > kReceiptLifeS || age_s < -kReceiptLifeS) {
         return ReceiptFault::Stale;
     }
-    if (parts[3] != hex(token, kTokenDigits)) {
+    if (digits != hex(token, kTokenDigits)) {
         return ReceiptFault::OtherToken;
-    }
-    if (has_unit && !read_unit(parts[4], receipt)) {
-        return ReceiptFault::Malformed;
     }
     receipt.request_id = parts[2];
     out = std::move(receipt);

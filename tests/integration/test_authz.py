@@ -276,6 +276,9 @@ def test_asked_twice_charged_once(proxy, workers):
     first = authz(daemon, "X-Request-ID: same")
     again = authz(daemon, "X-Request-ID: same")
     assert remaining(first) == remaining(again) == "4"
+    # As good, to the byte, and so used up together.
+    assert (first.header("X-RateLimit-Checked")
+            == again.header("X-RateLimit-Checked"))
     assert remaining(authz(daemon, "X-Request-ID: other")) == "3"
     # Another token's request of that name is another request.
     assert remaining(authz(daemon, "X-Request-ID: same",

@@ -96,9 +96,10 @@ void it_says_which_unit_it_is_of(void **)
     assert_int_equal(receipt.stamp.day, 20717);
     assert_string_equal(make_receipt(kSecret, kToken, receipt).c_str(),
                         text.c_str());
-    const std::string front = text.substr(0, text.find("redis"));
-    for (const char *unit : {"redis", ":1:2", "redis:1", "redis:1:x",
-                             "redis:1:2:3", "redis:-1:2"}) {
+    assert_true(text.find(":redis:1790000000123:20717;") == 20 + 16);
+    const std::string front = text.substr(0, text.find(":redis"));
+    for (const char *unit : {":redis", "::1:2", ":redis:1", ":redis:1:x",
+                             ":redis:1:2:3", ":redis:-1:2"}) {
         const std::string words = front + unit + ";";
         assert_fault(check(words + hex(hmac_sha256(kSecret, words))),
                      ReceiptFault::Malformed);

@@ -24,8 +24,8 @@ struct Receipt {
 
 // As it travels in X-RateLimit-Checked:
 // v1;issued_s;request_id;16 HEX DIGITS OF THE TOKEN'S DIGEST;HMAC-SHA-256
-// with counter:MINUTE:DAY; before the last, if there is a counter. The same
-// receipt is written in the same bytes.
+// where :counter:MINUTE:DAY follows the digits, if there is a counter. The
+// same receipt is written in the same bytes.
 std::string make_receipt(std::string_view secret, const Sha256 &token,
                          const Receipt &receipt);
 
