@@ -182,17 +182,17 @@ void a_receipt_is_used_once(void **)
 // and the oldest that can still be shown is known.
 void millions_are_told_apart(void **)
 {
-    constexpr uint64_t kRate = 10'000;
-    constexpr int64_t kSeconds = 150;
+    constexpr uint64_t rate = 10'000;
+    constexpr int64_t seconds = 150;
     ReceiptBook book;
-    for (int64_t s = 0; s < kSeconds; s++) {
-        for (uint64_t n = 0; n < kRate; n++) {
+    for (int64_t s = 0; s < seconds; s++) {
+        for (uint64_t n = 0; n < rate; n++) {
             const int64_t now_ms = s * 1000 + static_cast<int64_t>(n / 10);
             assert_true(book.use(checked(n, kNow + s), now_ms) ==
                         ReceiptFault::None);
         }
         const int64_t oldest = std::max<int64_t>(s - 60, 0);
-        for (uint64_t n = 0; n < kRate; n += 100) {
+        for (uint64_t n = 0; n < rate; n += 100) {
             assert_true(book.use(checked(n, kNow + oldest), s * 1000 + 999) ==
                         ReceiptFault::Used);
         }
@@ -221,6 +221,7 @@ void only_one_thread_uses_it(void **)
         }
     };
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; i++) {
         threads.emplace_back(work);
     }
