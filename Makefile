@@ -99,7 +99,7 @@ build-fuzz: build/fuzz/build.ninja
 
 build-release: build/release/build.ninja
 	ninja -C build/release $(PROGRAM)
-	@for name in llm-proxyd llm-proxyd-test; do \
+	@for name in llm-proxyd llm-proxyd-test llm-proxyctl; do \
 	    ln -sfn release/src/$$name build/$$name; \
 	done
 

@@ -195,7 +195,8 @@ def run_suite(what, build, name):
     log = os.path.join(OUT, "build-" + build + ".log")
     begin = time.monotonic()
     # Only the unit tests need more than the daemon.
-    targets = [] if what == "unit" else ["TARGETS=src/llm-proxyd-test"]
+    targets = [] if what == "unit" else [
+        "TARGETS=src/llm-proxyd-test src/llm-proxyctl"]
     status = run(["make", "--no-print-directory", "build-" + build] + targets,
                  build, log)
     seconds = time.monotonic() - begin

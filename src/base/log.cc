@@ -28,8 +28,6 @@ constexpr size_t kMaxLine = 2048;
 // written.
 constexpr size_t kMaxSaid = 32;
 constexpr unsigned long kWritten = 3;
-const char *const kLevelNames[] = {"error", "warning", "notice", "info",
-                                   "debug"};
 
 // A warning or an error of this period.
 struct Said {
@@ -98,14 +96,14 @@ void write_line(Log &log, LogLevel level, std::string_view message)
         line += "{\"ts\":\"";
         append_iso_time(line, SystemClock().wall_ms());
         line += "\",\"level\":\"";
-        line += kLevelNames[static_cast<size_t>(level)];
+        line += log_level_name(level);
         line += "\",\"msg\":\"";
     } else {
         if (!log.target.stamps()) {
             append_iso_time(line, SystemClock().wall_ms());
             line += ' ';
         }
-        line += kLevelNames[static_cast<size_t>(level)];
+        line += log_level_name(level);
         line += ": ";
     }
     append_printable(line, message, kMaxLine - line.size() - end.size(), json);
@@ -221,6 +219,28 @@ int log_descriptor()
 bool log_enabled(LogLevel level)
 {
     return level <= level_now.load(std::memory_order_relaxed);
+}
+
+LogLevel log_level()
+{
+    return level_now.load(std::memory_order_relaxed);
+}
+
+void log_set_level(LogLevel level)
+{
+    level_now.store(level, std::memory_order_relaxed);
+}
+
+const std::vector<std::string_view> &log_level_names()
+{
+    static const std::vector<std::string_view> names = {
+        "error", "warning", "notice", "info", "debug"};
+    return names;
+}
+
+const char *log_level_name(LogLevel level)
+{
+    return log_level_names()[static_cast<size_t>(level)].data();
 }
 
 unsigned long log_dropped()

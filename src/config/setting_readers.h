@@ -134,6 +134,20 @@ inline bool read_max_inflight(const Setting &s, const std::string &value,
     return true;
 }
 
+inline bool read_control_socket(const Setting & /*s*/, const std::string &value,
+                                Draft &draft, Error &err)
+{
+    ListenAddress address;
+    Error why;
+    if (!parse_unix_address(value, address, why)) {
+        return must_be("an absolute path of at most 107 bytes "
+                       "(/run/llm-proxy/control.sock)",
+                       value, err);
+    }
+    draft.config.control_socket = address.unix_path;
+    return true;
+}
+
 inline bool read_text(const Setting &s, const std::string &value, Draft &draft,
                       Error & /*err*/)
 {

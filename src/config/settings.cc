@@ -283,21 +283,24 @@ std::string masked(const SettingRow &row, const Config &config)
     return value;
 }
 
-std::vector<std::string> dump_lines(const std::vector<Found> &found,
-                                    const Config &config)
+void note_values(const std::vector<Found> &found, Config &config)
 {
-    std::vector<std::string> lines;
     for (size_t i = 0; i < found.size(); i++) {
         const SettingRow &row = table()[i].row;
         std::string value = row.default_value;
+        Sha256 secret{};
         if (std::string_view(row.name) == "WORKERS") {
             value = std::to_string(config.workers);
         } else if (!found[i].where.empty()) {
             value = row.secret ? masked(row, config) : found[i].text;
         }
-        lines.push_back(std::string(row.name) + "=" + value);
+        // Wiped where it was a list of tokens.
+        if (row.secret && !found[i].text.empty()) {
+            secret = sha256(found[i].text);
+        }
+        config.dump.push_back(std::string(row.name) + "=" + value);
+        config.secrets.push_back(secret);
     }
-    return lines;
 }
 
 } // namespace
@@ -359,7 +362,7 @@ bool load_config(const std::string &path, const Environment &environment,
     conclude(found, draft, problems);
     load_tokens(found, path, draft, problems);
     if (problems.size() == problems_before) {
-        draft.config.dump = dump_lines(found, draft.config);
+        note_values(found, draft.config);
         out = std::move(draft.config);
     }
     for (size_t i = 0; i < found.size(); i++) {
@@ -370,19 +373,27 @@ bool load_config(const std::string &path, const Environment &environment,
     return problems.size() == problems_before;
 }
 
-std::vector<std::string> restart_needed(const Config &running,
-                                        const Config &wanted)
+bool find_setting(const std::string &path, const Environment &environment,
+                  std::string_view name, std::string &out, Error &err)
 {
-    std::vector<std::string> names;
-    const std::vector<Setting> &rows = table();
-    for (size_t i = 0;
-         i < rows.size() && i < running.dump.size() && i < wanted.dump.size();
-         i++) {
-        if (!rows[i].row.reloadable && running.dump[i] != wanted.dump[i]) {
-            names.emplace_back(rows[i].row.name);
+    std::vector<Found> found(table().size());
+    if (!path.empty()) {
+        std::string text;
+        bool is_public = false;
+        if (!read_file(path, text, is_public, err)) {
+            err.message = path + ": " + err.message;
+            return false;
         }
+        std::vector<Problem> problems;
+        take_lines(text, path, found, problems);
+        wipe(text);
     }
-    return names;
+    take_environment(environment, found);
+    out = found[row_index(name)].text;
+    for (Found &value : found) {
+        wipe(value.text);
+    }
+    return true;
 }
 
 namespace

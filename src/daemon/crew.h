@@ -46,6 +46,12 @@ public:
     void listen_on(const std::vector<int> &sockets, Callback done);
     void begin_drain(Callback doors_closed);
     void shut_down();
+    // See Worker::ask().
+    void ask(size_t worker, const WorkerQuestion &question,
+             const WorkerAnswered &done)
+    {
+        workers_[worker]->ask(question, done);
+    }
     // Ends the loops and waits for the threads.
     void stop();
 

@@ -2,6 +2,7 @@
 #include "listener.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/daemon/conventions.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -130,6 +131,11 @@ bool open_tcp(const ListenAddress &address, const addrinfo &info,
 }
 
 } // namespace
+
+int exit_code(const ListenError &err)
+{
+    return err.code == EACCES || err.code == EPERM ? kExitPermission : kExitOs;
+}
 
 bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
                    ListenError &err)

@@ -32,6 +32,9 @@ struct ListenError : Error {
     int code = 0; // errno's; 0 = none
 };
 
+// What to exit with.
+int exit_code(const ListenError &err);
+
 // Opens the sockets of one address. Of a host name's several, those that this
 // machine does not have are left out while there is another. A stale unix
 // socket is removed only if nobody answers on it.

@@ -112,6 +112,15 @@ std::vector<int> Listeners::descriptors() const
     return all;
 }
 
+std::vector<std::string> Listeners::names() const
+{
+    std::vector<std::string> all;
+    for (const Listener &listener : used_) {
+        all.push_back(listener.name);
+    }
+    return all;
+}
+
 void Listeners::give_files(const Identity &identity) const
 {
     for (const Listener &listener : opened_) {

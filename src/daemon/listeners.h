@@ -36,6 +36,8 @@ public:
     void close_left(uint64_t number);
 
     std::vector<int> descriptors() const;
+    // Of those in use.
+    std::vector<std::string> names() const;
     void give_files(const Identity &identity) const;
 
 private:

@@ -36,8 +36,6 @@ namespace
 
 using namespace llmproxy;
 
-constexpr const char *kDefaultConfig = "/etc/llm-proxy/llm-proxy.conf";
-
 Environment read_environment()
 {
     Environment environment;

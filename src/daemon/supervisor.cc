@@ -31,8 +31,11 @@ constexpr int64_t kLogPeriodMs = 10000;
 Supervisor::Supervisor(const Clock &clock, Launch &launch,
                        const std::shared_ptr<Config> &config)
     : launch_(launch), process_(clock), crew_(loop_, process_),
-      timer_(loop_, *this), state_timer_(loop_, *this), log_timer_(loop_, *this)
+      timer_(loop_, *this), state_timer_(loop_, *this),
+      log_timer_(loop_, *this), control_(loop_, *this)
 {
+    loaded_.started_mono_ms = clock.mono_ms();
+    loaded_.started_ms = clock.wall_ms();
     apply(config);
 }
 
@@ -48,8 +51,12 @@ int Supervisor::listen(const Identity &identity)
     ListenError err;
     if (!listeners_.open(config_->listen, err)) {
         log_error("%s", err.message.c_str());
-        return err.code == EACCES || err.code == EPERM ? kExitPermission
-                                                       : kExitOs;
+        return exit_code(err);
+    }
+    if (!config_->control_socket.empty() &&
+        !control_.open(config_->control_socket, identity, err)) {
+        log_error("CONTROL_SOCKET: %s", err.message.c_str());
+        return exit_code(err);
     }
     listeners_.give_files(identity);
     return kExitOk;
@@ -124,62 +131,52 @@ void Supervisor::apply(const std::shared_ptr<Config> &config)
                                      static_cast<uint64_t>(config->queue_size));
     }
     config_ = config;
+    loaded_.loaded_ms = process_.clock.wall_ms();
+    loaded_.generation++;
     for (const std::string &warning : config->warnings) {
         log_warning("%s", warning.c_str());
     }
 }
 
-void Supervisor::reload()
+ReloadResult Supervisor::reload()
 {
+    ReloadResult result;
     std::shared_ptr<Config> wanted = std::make_shared<Config>();
-    std::vector<Problem> problems;
-    bool readable = true;
-    Error err;
-    if (!load_config(launch_.config_path, launch_.environment, *wanted,
-                     problems, readable)) {
-        for (const Problem &problem : problems) {
-            log_error("%s", to_string(problem).c_str());
-        }
-        log_error("reload failed, the running configuration stays");
-        return;
-    }
-    // The error log last: from there on nothing can fail.
     LogTarget access_log;
-    ListenError unbound;
-    const bool listening = listeners_.open(wanted->listen, unbound);
-    if (!listening || !read_redis_trust(*wanted, err) ||
-        !access_log.open(wanted->access_log, err) ||
-        !log_configure(wanted->log_level, wanted->log_format, wanted->log_file,
-                       err)) {
-        listeners_.forget_opened();
-        log_error("%s", (listening ? err : unbound).message.c_str());
-        log_error("reload failed, the running configuration stays");
-        return;
+    if (read_anew(launch_, listeners_, *wanted, access_log, result)) {
+        process_.access_log.use(std::move(access_log));
+        result.changes = compare_configs(*config_, *wanted);
+        keep_until_restart(*config_, *wanted);
+        apply(wanted);
+        crew_.set_config(config_);
+        watch_listeners(listeners_.use());
+        process_.draining.store(false); // a WINCH is over
+        arm_state_timer();
+        result.tokens = config_->tokens.size();
     }
-    process_.access_log.use(std::move(access_log));
-    // What takes a restart goes on as it was, and is named again the next
-    // time.
-    for (const std::string &name : restart_needed(*config_, *wanted)) {
-        log_warning("%s has changed: takes a restart", name.c_str());
-        for (size_t i = 0; i < wanted->dump.size(); i++) {
-            if (starts_with(wanted->dump[i], name + "=")) {
-                wanted->dump[i] = config_->dump[i];
-            }
-        }
-    }
-    if (wanted->limit_store != config_->limit_store) {
-        wanted->limit_store = config_->limit_store;
-        wanted->redis_url = config_->redis_url;
-        wanted->redis_ca_file = config_->redis_ca_file;
-        wanted->redis_trust = config_->redis_trust;
-    }
-    wanted->workers = config_->workers;
-    apply(wanted);
-    crew_.set_config(config_);
-    watch_listeners(listeners_.use());
-    process_.draining.store(false); // a WINCH is over
-    arm_state_timer();
-    log_notice("reloaded, %zu tokens", config_->tokens.size());
+    loaded_.reload_failed = result.code != kExitOk;
+    log_reload(result);
+    return result;
+}
+
+ControlView Supervisor::control_view()
+{
+    const char *phase = phase_ == Phase::Ending    ? "ending"
+                        : phase_ != Phase::Serving ? "draining"
+                        : process_.draining.load() ? "not accepting"
+                                                   : "serving";
+    return {config_,
+            process_,
+            listeners_,
+            launch_.config_path,
+            loaded_,
+            phase,
+            phase_ != Phase::Serving};
+}
+
+void Supervisor::drain()
+{
+    begin_drain(config_->drain_delay_ms, config_->drain_timeout_ms);
 }
 
 void Supervisor::watch_listeners(uint64_t left)
@@ -241,7 +238,7 @@ void Supervisor::on_signal(int signal)
 {
     if (signal == SIGHUP) {
         if (phase_ == Phase::Serving) {
-            reload();
+            (void)reload();
         } else {
             log_notice("draining: the settings stay, the logs are reopened");
             reopen_logs();
@@ -264,7 +261,7 @@ void Supervisor::on_signal(int signal)
     if (signal == SIGINT) {
         begin_drain(0, kFastMs);
     } else {
-        begin_drain(config_->drain_delay_ms, config_->drain_timeout_ms);
+        drain();
     }
 }
 

@@ -9,10 +9,12 @@
 #include <memory>
 #include <vector>
 
+#include "control.h"
 #include "crew.h"
 #include "launch.h"
 #include "listeners.h"
 #include "privileges.h"
+#include "reload.h"
 
 struct event;
 
@@ -21,7 +23,7 @@ namespace llmproxy
 
 // The main thread: opens the listeners, runs the workers, and turns signals
 // into reload, drain and end. Serves no client itself.
-class Supervisor final : private TimerHandler
+class Supervisor final : private TimerHandler, private ControlHost
 {
 public:
     Supervisor(const Clock &clock, Launch &launch,
@@ -44,11 +46,14 @@ private:
     static void signal_cb(int signal, short what, void *arg) noexcept;
     void on_signal(int signal);
     void on_timer(Timer &timer) override;
+    ControlView control_view() override;
+    Crew &crew() override { return crew_; }
+    ReloadResult reload() override;
+    void drain() override;
 
     bool open_files();
     bool begin_serving();
     void apply(const std::shared_ptr<Config> &config);
-    void reload();
     void reopen_logs();
     void end_log_period();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
@@ -68,6 +73,8 @@ private:
     Timer timer_; // of the phase
     Timer state_timer_;
     Timer log_timer_;
+    Control control_;
+    LoadedState loaded_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
 };

@@ -19,6 +19,7 @@
 #include "helper_thread.h"
 #include "listener.h"
 #include "name_resolver.h"
+#include "worker_report.h"
 
 namespace llmproxy
 {
@@ -64,6 +65,9 @@ public:
     void shut_down();
     // run() returns soon.
     void stop();
+    // `done` is called on the worker's thread, once, unless the worker is
+    // stuck or ends first.
+    void ask(const WorkerQuestion &question, const WorkerAnswered &done);
 
 private:
     class Acceptor;
@@ -77,6 +81,7 @@ private:
     void on_connection_closed(Connection &connection) override;
     void end_connections();
     void report_if_drained();
+    WorkerAnswer report(const WorkerQuestion &question);
 
     ProcessState &process_;
     WorkerLoads &loads_;

@@ -4,6 +4,8 @@
 
 #include "llm_proxy/json/writer.h"
 
+#include "llm_proxy/base/strings.h"
+
 #include <cstddef>
 
 #include "utf8.h"
@@ -73,6 +75,47 @@ void append_string(std::string &out, std::string_view text)
         }
     }
     out += '"';
+}
+
+void Writer::begin_value(std::string_view key)
+{
+    if (!out_.empty() && out_.back() != '{' && out_.back() != '[') {
+        out_ += ',';
+    }
+    if (!key.empty()) {
+        append_string(out_, key);
+        out_ += ':';
+    }
+}
+
+void Writer::begin(std::string_view key, char bracket)
+{
+    begin_value(key);
+    out_ += bracket;
+}
+
+void Writer::text(std::string_view key, std::string_view value)
+{
+    begin_value(key);
+    append_string(out_, value);
+}
+
+void Writer::number(std::string_view key, uint64_t value)
+{
+    begin_value(key);
+    append_u64(out_, value);
+}
+
+void Writer::boolean(std::string_view key, bool value)
+{
+    begin_value(key);
+    out_ += value ? "true" : "false";
+}
+
+void Writer::null(std::string_view key)
+{
+    begin_value(key);
+    out_ += "null";
 }
 
 } // namespace llmproxy::json

@@ -203,6 +203,33 @@ void MemoryLimitTable::refund(const Principal &principal,
     }
 }
 
+TokenUse MemoryLimitTable::use_of(const Principal &principal)
+{
+    Record &r = record(principal.slot);
+    const std::lock_guard<std::mutex> guard(r.lock);
+    const int64_t now_ms = std::max(clock_.mono_ms(), r.minute_start_ms);
+    const int64_t wall_ms = clock_.wall_ms();
+    r.roll(now_ms, day_of(wall_ms));
+    TokenUse use;
+    use.minute = r.minute_used;
+    use.day = r.day_used;
+    use.running = r.running.load(std::memory_order_relaxed);
+    if (r.minute_start_ms != kUnset) {
+        use.reset_minute_ms = r.minute_start_ms + kMinuteMs - now_ms;
+    }
+    use.reset_day_ms = (r.day + 1) * kDayMs - wall_ms;
+    return use;
+}
+
+void MemoryLimitTable::reset(const Principal &principal)
+{
+    Record &r = record(principal.slot);
+    const std::lock_guard<std::mutex> guard(r.lock);
+    r.minute_start_ms = kUnset;
+    r.minute_used = 0;
+    r.day_used = 0;
+}
+
 bool MemoryLimitTable::enter(const Principal &principal)
 {
     std::atomic<uint64_t> &running = record(principal.slot).running;
@@ -256,5 +283,11 @@ std::optional<LimitVerdict> MemoryLimiter::peek(const Principal &principal)
 }
 
 void MemoryLimiter::forget(uint64_t /*exchange_id*/) {}
+
+void MemoryLimiter::reset(const Principal &principal, ResetDone done)
+{
+    table_.reset(principal);
+    done("");
+}
 
 } // namespace llmproxy

@@ -287,6 +287,11 @@ void RedisConnection::ping(uint64_t id)
     send(id, {"PING"});
 }
 
+void RedisConnection::remove(uint64_t id, std::string_view key)
+{
+    send(id, {"DEL", key});
+}
+
 void RedisConnection::send(uint64_t id,
                            std::initializer_list<std::string_view> words)
 {

@@ -88,6 +88,7 @@ public:
     // Only when ready(). `body`: the script itself instead of its digest.
     void call(uint64_t id, const ScriptCall &script, bool body);
     void ping(uint64_t id);
+    void remove(uint64_t id, std::string_view key);
     // Ends the connection; the next one is made as the fault says.
     void drop(const StoreFault &fault, std::string_view text);
     // Takes what has arrived, although the loop has not said so yet.

@@ -269,6 +269,24 @@ void RedisRoom::forget(uint64_t exchange_id)
     }
 }
 
+void RedisRoom::reset(const Principal &principal, ResetDone done)
+{
+    if (!connection_.ready()) {
+        done("Redis is not connected");
+        return;
+    }
+    const Account account(principal);
+    const uint64_t id = ++last_id_;
+    calls_.emplace(id, account).first->second.reset = std::move(done);
+    connection_.remove(id, redis_key(account.digest));
+}
+
+// Units of a lease were taken from windows that are no more.
+void RedisRoom::forget_token(const Principal &principal)
+{
+    local_of(Account(principal)) = LocalAnswer();
+}
+
 void RedisRoom::on_store_ready()
 {
     starting_ = false;
@@ -295,6 +313,12 @@ void RedisRoom::on_store_reply(uint64_t id, const RedisReply &reply)
     }
     const auto at = calls_.find(id);
     if (at == calls_.end()) {
+        return;
+    }
+    if (at->second.reset != nullptr) {
+        const bool refused = reply.kind == RedisReply::Kind::Error;
+        at->second.reset(refused ? std::string(reply.text) : std::string());
+        calls_.erase(at);
         return;
     }
     LimitVerdict verdict;
@@ -413,6 +437,9 @@ void RedisRoom::on_store_lost(const StoreFault &fault, std::string_view text)
         Call &call = entry.second;
         if (call.units > 1 && !call.refund) {
             local_of(call.account).lost();
+        }
+        if (call.reset != nullptr) {
+            call.reset("the connection to Redis was lost");
         }
         if (call.sink != nullptr) {
             decide(call, stand_in(call));

@@ -47,6 +47,8 @@ public:
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;
+    void reset(const Principal &principal, ResetDone done) override;
+    void forget_token(const Principal &principal) override;
 
 private:
     struct Call {
@@ -62,6 +64,7 @@ private:
         LimitSink *sink = nullptr;
         uint64_t exchange_id = 0;
         int64_t sent_ms = 0;
+        ResetDone reset; // of an operator's reset
     };
     struct Decided {
         LimitSink *sink;

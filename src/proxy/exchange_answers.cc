@@ -164,6 +164,8 @@ void Exchange::finish(Cause cause)
         fatal("an exchange finished twice");
     }
     over_ = true;
+    context_.process.ended[static_cast<size_t>(cause)].fetch_add(
+        1, std::memory_order_relaxed);
     slot_.give_back();
     if (cause == Cause::ClientGone) {
         return_receipt(); // unless it went further

@@ -198,9 +198,7 @@ void Relay::take_end()
     }
     const Cause cause = transfer_cause(end.fault);
     if (cause != Cause::Overloaded) {
-        log_warning("backend %s: %s", backend_->name,
-                    end.detail.empty() ? "no answer in time"
-                                       : end.detail.c_str());
+        note_failure(end.detail.empty() ? "no answer in time" : end.detail);
     }
     fail(transfer_error(end, *backend_), cause);
 }
@@ -234,14 +232,15 @@ void Relay::settle()
         ask_again();
     } else if (status_ == AdaptStatus::Failed) {
         const char *code = api_error_code(adapter_->error());
-        log_warning("backend %s: answer failed: %s", backend_->name,
-                    code == nullptr ? "refused" : code);
+        note_failure(std::string("answer failed: ") +
+                     (code == nullptr ? "refused" : code));
         fail(adapter_->error(), Cause::BackendError);
     } else if (status_ == AdaptStatus::Done) {
         over_ = true;
         times_ = times();
         reached_ = true;
         UpstreamTransfer::let_finish(std::move(transfer_));
+        notes().answered(context_.process.clock.wall_ms());
         owner_.on_relay_end(Cause::Done);
     }
 }
@@ -452,6 +451,17 @@ bool Relay::transfer_reached() const
 bool Relay::queued() const
 {
     return transfer_ != nullptr && transfer_->times().started_ms == -1;
+}
+
+BackendNotes &Relay::notes()
+{
+    return context_.process.backends[static_cast<size_t>(backend_->kind)];
+}
+
+void Relay::note_failure(const std::string &why)
+{
+    log_warning("backend %s: %s", backend_->name, why.c_str());
+    notes().failed(why, context_.process.clock.wall_ms());
 }
 
 TransferTimes Relay::times() const

@@ -63,4 +63,10 @@ bool BackendGate::withdraw(GateClient &client, uint64_t id)
     return true;
 }
 
+BackendGate::Load BackendGate::load()
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    return {inflight_, waiting_.size()};
+}
+
 } // namespace llmproxy

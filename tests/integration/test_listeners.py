@@ -122,6 +122,7 @@ def test_what_takes_a_restart_is_named(proxy):
     named = re.findall(r"warning: (\w+) has changed: takes a restart",
                        daemon.log)
     assert named == ["WORKERS"]
+    assert "reloaded, 1 tokens; changed: HEAD_TIMEOUT\n" in daemon.log
     assert ask(daemon.port, body=chat()).status == 200
 
 

@@ -16,7 +16,7 @@ FLOORS = {
     "config": 3, "adapt": 3,
     "loop": 4, "upstream": 4, "limit": 4,
     "proxy": 5,
-    "daemon": 6,
+    "daemon": 6, "ctl": 6,
 }
 
 # A library's headers, and the only files that may see them.

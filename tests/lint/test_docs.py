@@ -7,6 +7,7 @@ import pytest
 from tools import BUILD, ROOT, files, need, read, run
 
 DAEMON = os.path.join(BUILD, "src", "llm-proxyd")
+CTL = os.path.join(BUILD, "src", "llm-proxyctl")
 PAGES = files(["man"], tuple(f".{section}" for section in range(1, 9)))
 SCRIPTS = files(["contrib", "tests", "nginx"], ".sh") + [".ci/run"]
 
@@ -47,11 +48,41 @@ def page_options(page):
     return {"-" + name for name in short} | {"--" + name for name in long}
 
 
-def test_the_manual_names_the_options_of_help():
-    status, text = run([DAEMON, "--help"])
+@pytest.mark.parametrize("program, page", [
+    (DAEMON, "man/llm-proxyd.8"), (CTL, "man/llm-proxyctl.1")])
+def test_the_manual_names_the_options_of_help(program, page):
+    status, text = run([program, "--help"])
     assert status == 0, text
+    assert max(map(len, text.splitlines())) < 80
+    assert len(text.splitlines()) <= 24 or program == DAEMON
     options = re.findall(r"(?<![\w-])(-\w|--[a-z][a-z-]+)(?![\w-])", text)
-    assert set(options) == page_options("man/llm-proxyd.8")
+    assert set(options) == page_options(page)
+
+
+def test_the_manual_names_the_commands_of_llm_proxyctl():
+    status, text = run([CTL, "--help"])
+    assert status == 0, text
+    helped = re.findall(r"^  ([a-z]+(?: [a-z]+)?)(?: (\S*[A-Z]\S*))? ", text,
+                        re.M)
+    page = [(name, "[LEVEL]" if option else argument.upper())
+            for name, option, argument in re.findall(
+                r"^\.It Ic ([a-z]+(?: [a-z]+)?)(?: (Op)? ?Ar ([a-z]+))?$",
+                read("man/llm-proxyctl.1"), re.M)]
+    assert helped == page and len(page) == 9
+
+
+def test_the_manual_names_the_exit_codes_of_llm_proxyctl():
+    """Its own, and those that the daemon's refusals carry."""
+    numbers = dict(re.findall(r"kExit(\w+) = (\d+);",
+                              read("include/llm_proxy/daemon/conventions.h")))
+    used = set()
+    for path in files(["src/ctl"], ".cc") + ["src/daemon/control_client.cc",
+                                             "src/daemon/reload.cc"]:
+        used |= set(re.findall(r"kExit(\w+)", read(path)))
+    section = read("man/llm-proxyctl.1").split(".Sh EXIT STATUS")[1]
+    page = re.findall(r"^\.It (\d+)$", section.split("\n.Sh ")[0], re.M)
+    assert {numbers[name] for name in used} == set(page)
+    assert page == sorted(page, key=int)
 
 
 def translated_fields(path):
@@ -119,7 +150,8 @@ def test_mandoc(page):
 
 
 def test_the_pages_are_there():
-    assert PAGES == ["man/llm-proxy.conf.5", "man/llm-proxyd.8"]
+    assert PAGES == ["man/llm-proxy.conf.5", "man/llm-proxyctl.1",
+                     "man/llm-proxyd.8"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

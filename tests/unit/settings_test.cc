@@ -774,20 +774,6 @@ static void the_dump_masks_secrets_and_can_be_read_again(void **)
     assert_true(again.config.dump == dump);
 }
 
-static void a_reload_names_what_needs_a_restart(void **)
-{
-    const Config running = load_setting("PORT", "80").config;
-    const Config wanted = load("", {{"TOKENS_JSON", kTokens},
-                                    {"PORT", "81"},
-                                    {"WORKERS", "64"},
-                                    {"CONNECT_TIMEOUT", "7s"}})
-                              .config;
-    const std::vector<std::string> names = restart_needed(running, wanted);
-    assert_int_equal(names.size(), 1);
-    assert_string_equal(names[0].c_str(), "WORKERS");
-    assert_true(restart_needed(running, running).empty());
-}
-
 static void durations_and_sizes_take_units(void **)
 {
     static const struct {
@@ -919,7 +905,6 @@ int main()
         cmocka_unit_test(listening_beyond_loopback_gets_a_warning),
         cmocka_unit_test(other_warnings_are_given),
         cmocka_unit_test(the_dump_masks_secrets_and_can_be_read_again),
-        cmocka_unit_test(a_reload_names_what_needs_a_restart),
         cmocka_unit_test(durations_and_sizes_take_units),
         cmocka_unit_test(the_samples_name_the_settings_with_their_defaults),
         cmocka_unit_test(the_sample_environment_works_as_it_stands),

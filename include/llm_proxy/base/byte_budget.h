@@ -1,6 +1,7 @@
 #ifndef LLM_PROXY_BASE_BYTE_BUDGET_H
 #define LLM_PROXY_BASE_BYTE_BUDGET_H
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,11 @@ public:
     void take(size_t bytes)
     {
         used_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+    }
+    uint64_t used() const
+    {
+        return static_cast<uint64_t>(
+            std::max<int64_t>(used_.load(std::memory_order_relaxed), 0));
     }
     void give(size_t bytes)
     {

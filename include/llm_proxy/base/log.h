@@ -6,6 +6,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #define LLMPROXY_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
@@ -35,6 +36,12 @@ void log_end_period();
 // what must be said without a lock or memory.
 int log_descriptor();
 bool log_enabled(LogLevel level);
+LogLevel log_level();
+// Until the next log_configure(). Any thread.
+void log_set_level(LogLevel level);
+const char *log_level_name(LogLevel level);
+// All of them, the most important first.
+const std::vector<std::string_view> &log_level_names();
 unsigned long log_dropped();
 
 void log_error(const char *fmt, ...) LLMPROXY_PRINTF(1, 2);

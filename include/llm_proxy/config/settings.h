@@ -1,6 +1,7 @@
 #ifndef LLM_PROXY_CONFIG_SETTINGS_H
 #define LLM_PROXY_CONFIG_SETTINGS_H
 
+#include "llm_proxy/base/digest.h"
 #include "llm_proxy/base/error.h"
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/config/backends.h"
@@ -109,8 +110,9 @@ struct Config {
 
     LogLevel log_level = LogLevel::Notice;
     LogFormat log_format = LogFormat::Text;
-    std::string log_file;   // as LogTarget takes it, but empty = stderr
-    std::string access_log; // as LogTarget takes it
+    std::string log_file;       // as LogTarget takes it, but empty = stderr
+    std::string access_log;     // as LogTarget takes it
+    std::string control_socket; // a path; empty = none
 
     // "scheme://host[:port]" as browsers write it, or "*"; none = no CORS.
     std::vector<std::string> cors_origins;
@@ -130,6 +132,9 @@ struct Config {
 
     // Effective NAME=value lines for -T, secrets masked, in table order.
     std::vector<std::string> dump;
+    // In the same order the digests of those that are secret, so that a new
+    // one is noticed; of TOKENS_JSON there is none.
+    std::vector<Sha256> secrets;
     // Things that are allowed but should be said at start.
     std::vector<std::string> warnings;
 };
@@ -157,9 +162,13 @@ using Environment = std::map<std::string, std::string>;
                                std::vector<Problem> &problems,
                                bool &file_readable);
 
-// Names of settings that differ and need a restart, for the reload's log.
-std::vector<std::string> restart_needed(const Config &running,
-                                        const Config &wanted);
+// What one setting of the table is set to, by the environment or the file
+// (path empty = none), however wrong the rest of that may be; empty = not at
+// all. False: the file cannot be read.
+[[nodiscard]] bool find_setting(const std::string &path,
+                                const Environment &environment,
+                                std::string_view name, std::string &out,
+                                Error &err);
 
 // "500ms", "2s", "5m", "1h", bare seconds; and "20m", "1g", bare bytes.
 [[nodiscard]] bool parse_duration_ms(std::string_view text, int64_t &out);

@@ -4,7 +4,9 @@
 #include "llm_proxy/config/tokens.h"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace llmproxy
@@ -60,6 +62,10 @@ protected:
     ~LimitSink() = default;
 };
 
+// The store has forgotten what the token used; or why not. From the loop, or
+// from inside reset(), once; not at all where the store does not answer.
+using ResetDone = std::function<void(const std::string &why_not)>;
+
 // Decides who may go on: a fixed window of 60 s anchored at the token's first
 // request, and the UTC day; one unit is taken from both or from neither, and
 // a denied request is free. One object per worker; the store behind it is
@@ -96,6 +102,11 @@ public:
     virtual std::optional<LimitVerdict> peek(const Principal &principal) = 0;
     // The exchange is gone: a verdict that is still to come is given back.
     virtual void forget(uint64_t exchange_id) = 0;
+    // An operator gives the token its whole windows back, in the store. When
+    // that is done each worker must be told, by forget_token(), to keep nothing
+    // of what it knew.
+    virtual void reset(const Principal &principal, ResetDone done) = 0;
+    virtual void forget_token(const Principal &principal) = 0;
 };
 
 } // namespace llmproxy

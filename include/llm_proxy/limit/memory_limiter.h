@@ -16,6 +16,15 @@
 namespace llmproxy
 {
 
+// What a token has used.
+struct TokenUse {
+    uint64_t minute = 0; // of the window that runs
+    uint64_t day = 0;
+    uint64_t running = 0;        // requests
+    int64_t reset_minute_ms = 0; // to the end of the window; 0 = none runs
+    int64_t reset_day_ms = 0;
+};
+
 // The counters of all tokens, shared by every worker of the process and kept
 // over reloads. One record per digest with a lock of its own; records are
 // never moved or freed while the process lives.
@@ -43,6 +52,9 @@ public:
     LimitVerdict admit(const Principal &principal);
     LimitVerdict peek(const Principal &principal);
     void refund(const Principal &principal, const LimitStamp &stamp);
+    TokenUse use_of(const Principal &principal);
+    // Both windows are as if nothing had been used.
+    void reset(const Principal &principal);
     // Counts one more running request; false if the token has as many as it
     // may. Each success is followed by one leave() with the principal's slot.
     [[nodiscard]] bool enter(const Principal &principal);
@@ -78,6 +90,8 @@ public:
     void refund(const Principal &principal, const LimitStamp &stamp) override;
     std::optional<LimitVerdict> peek(const Principal &principal) override;
     void forget(uint64_t exchange_id) override;
+    void reset(const Principal &principal, ResetDone done) override;
+    void forget_token(const Principal & /*principal*/) override {}
 
 private:
     MemoryLimitTable &table_;

@@ -28,6 +28,7 @@ public:
             recovered();
         }
     }
+    bool degraded() const { return degraded_.load(std::memory_order_relaxed); }
 
 private:
     void recovered();

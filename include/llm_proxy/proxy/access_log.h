@@ -5,6 +5,7 @@
 #include "llm_proxy/loop/event_loop.h"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -25,6 +26,7 @@ enum class Cause {
     Redirected,   // nginx was sent to the backend
     Shutdown,     // cut by the end of the drain
 };
+constexpr size_t kCauses = static_cast<size_t>(Cause::Shutdown) + 1;
 const char *cause_name(Cause cause);
 
 // One line of the access log. -1 and empty are written as "-".

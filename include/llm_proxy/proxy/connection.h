@@ -46,6 +46,10 @@ public:
     Connection &operator=(const Connection &) = delete;
 
     uint64_t id() const { return id_; }
+    bool has_exchange() const { return exchange_ != nullptr; }
+    // Of the exchange that it has.
+    uint64_t exchange_number() const { return exchange_->number(); }
+    ExchangeView view() const;
     // Answers 503 to whatever comes and closes: there are too many clients.
     void turn_away();
     // The listeners are closed: an idle connection closes now, another after

@@ -9,6 +9,7 @@
 #include "llm_proxy/limit/ticket.h"
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/proxy/endpoints.h"
+#include "llm_proxy/proxy/exchange_view.h"
 #include "llm_proxy/proxy/model_catalog.h"
 #include "llm_proxy/proxy/model_details.h"
 #include "llm_proxy/proxy/relay.h"
@@ -58,6 +59,9 @@ public:
     const Config &config() const { return *config_; }
     // A valid one: the client is who it says it is.
     bool has_token() const { return principal_ != nullptr; }
+    // Grows from one of a worker's exchanges to the next.
+    uint64_t number() const { return id_; }
+    ExchangeView view() const;
 
 private:
     void on_relay_answering() override;

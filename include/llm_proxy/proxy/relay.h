@@ -75,6 +75,8 @@ public:
     int64_t first_byte_ms() const { return first_byte_ms_; }
     // Of the head that the client got; 0 = none.
     int answer_status() const { return answer_status_; }
+    // For an operator: translate, queue, connect, wait or answer.
+    const char *phase() const;
     Usage usage() const { return at_work_ ? Usage() : adapter_->usage(); }
     uint64_t pieces() const { return at_work_ ? 0 : adapter_->pieces(); }
 
@@ -98,6 +100,8 @@ private:
     bool withdraw();
     bool transfer_reached() const;
     bool queued() const;
+    BackendNotes &notes();
+    void note_failure(const std::string &why);
     void begin_answer();
     void note_answering();
     void flush(bool last);

@@ -12,6 +12,7 @@
 #include "llm_proxy/loop/event_loop.h"
 #include "llm_proxy/loop/helper.h"
 #include "llm_proxy/proxy/access_log.h"
+#include "llm_proxy/proxy/backend_notes.h"
 #include "llm_proxy/upstream/backend_gate.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
@@ -50,7 +51,10 @@ struct ProcessState {
     // Room that is set aside for bodies whose length was announced; the same
     // limit.
     ByteBudget reserved;
+    BackendNotes backends[kBackends];
     AccessLog access_log;
+    // Exchanges that have ended, by Cause.
+    std::atomic<uint64_t> ended[kCauses] = {};
     std::atomic<uint64_t> connections{0};
     std::atomic<bool> draining{false}; // /readyz says 503
 };

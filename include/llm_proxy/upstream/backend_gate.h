@@ -41,6 +41,12 @@ public:
     // on_gate_open() is on its way, and gives the place back.
     bool withdraw(GateClient &client, uint64_t id);
 
+    struct Load {
+        uint64_t inflight = 0;
+        uint64_t waiting = 0;
+    };
+    Load load();
+
 private:
     struct Waiter {
         GateClient *client;
