@@ -1,14 +1,18 @@
 // limit/receipt and receipt_book: who may say that a request was charged.
 
+#include "llm_proxy/base/log.h"
 #include "llm_proxy/limit/receipt.h"
 #include "llm_proxy/limit/receipt_book.h"
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <unistd.h>
 
 #include "cmocka.hpp"
 
@@ -211,6 +215,28 @@ void a_full_book_takes_no_receipt(void **)
     assert_fault(book.use(checked(2, kNow + 1), 61001), ReceiptFault::Used);
 }
 
+void a_full_book_says_so_once(void **)
+{
+    char name[] = "/tmp/llmproxy-receipts-XXXXXX";
+    const int fd = mkstemp(name);
+    assert_true(fd >= 0);
+    Error err;
+    assert_true(log_configure(LogLevel::Info, LogFormat::Text, name, err));
+    ReceiptBook book(10, 1);
+    assert_fault(book.use(checked(1, kNow), 0), ReceiptFault::None);
+    for (uint64_t n = 2; n < 9; n++) {
+        assert_fault(book.use(checked(n, kNow), 0), ReceiptFault::TooMany);
+    }
+    assert_true(log_configure(LogLevel::Info, LogFormat::Text, "", err));
+    char text[4096] = "";
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    unlink(name);
+    const char *said = strstr(text, "more than 1 receipts were used");
+    assert_non_null(said);
+    assert_null(strstr(said + 1, "more than"));
+}
+
 void only_one_thread_uses_it(void **)
 {
     ReceiptBook book;
@@ -244,6 +270,7 @@ int main()
         cmocka_unit_test(a_receipt_is_used_once),
         cmocka_unit_test(millions_are_told_apart),
         cmocka_unit_test(a_full_book_takes_no_receipt),
+        cmocka_unit_test(a_full_book_says_so_once),
         cmocka_unit_test(only_one_thread_uses_it),
     };
     return cmocka_run_group_tests_name("receipt", tests, nullptr, nullptr);
