@@ -4,6 +4,8 @@
 #include "llm_proxy/base/log.h"
 
 #include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <utility>
 
 #include <sys/socket.h>
@@ -34,22 +36,39 @@ Control::~Control()
 }
 
 bool Control::open(const std::string &path, const Identity &identity,
-                   ListenError &err)
+                   bool take_over, ListenError &err)
 {
     ListenAddress address;
-    address.text = "unix:" + path;
-    address.unix_path = path;
+    address.unix_path = take_over ? path + ".new" : path;
+    address.text = "unix:" + address.unix_path;
     if (!open_listener(address, listeners_, err)) {
         return false;
     }
     if (identity.wanted) {
         give_file(listeners_.front(), identity.uid, identity.gid);
     }
-    IoHandler &handler = *this;
-    watch_ =
-        std::make_unique<IoWatch>(loop_, listeners_.front().fd.get(), handler);
-    watch_->want(true, false);
+    path_ = take_over ? path : "";
     return true;
+}
+
+void Control::begin()
+{
+    if (listeners_.empty()) {
+        return;
+    }
+    Listener &listener = listeners_.front();
+    if (!path_.empty()) {
+        if (rename(listener.unix_path.c_str(), path_.c_str()) == -1) {
+            log_error("CONTROL_SOCKET: cannot take %s over: %s", path_.c_str(),
+                      strerror(errno));
+        } else {
+            listener.unix_path = path_;
+        }
+        path_.clear();
+    }
+    IoHandler &handler = *this;
+    watch_ = std::make_unique<IoWatch>(loop_, listener.fd.get(), handler);
+    watch_->want(true, false);
 }
 
 void Control::on_io(bool, bool)

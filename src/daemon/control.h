@@ -46,10 +46,13 @@ public:
     Control(const Control &) = delete;
     Control &operator=(const Control &) = delete;
 
-    // Listens there, for the user that the daemon will be, and its group. A
-    // socket that a dead daemon left is replaced, one that is in use is not.
+    // Binds the socket, for the user that the daemon will be, and its group.
+    // One that a dead daemon left is replaced, one that is in use is not,
+    // unless `take_over`: then begin() puts this one in its place.
     [[nodiscard]] bool open(const std::string &path, const Identity &identity,
-                            ListenError &err);
+                            bool take_over, ListenError &err);
+    // The daemon serves: so does the socket, if there is one.
+    void begin();
 
 private:
     class Client;
@@ -68,6 +71,7 @@ private:
     EventLoop &loop_;
     ControlHost &host_;
     std::vector<Listener> listeners_; // one, or none
+    std::string path_; // where begin() moves it to; empty = it is there
     std::unique_ptr<IoWatch> watch_;
     Timer timer_;
     std::map<uint64_t, std::unique_ptr<Client>> clients_; // the oldest first

@@ -54,7 +54,7 @@ int Supervisor::listen(const Identity &identity)
         return exit_code(err);
     }
     if (!config_->control_socket.empty() &&
-        !control_.open(config_->control_socket, identity, err)) {
+        !control_.open(config_->control_socket, identity, false, err)) {
         log_error("CONTROL_SOCKET: %s", err.message.c_str());
         return exit_code(err);
     }
@@ -115,6 +115,7 @@ bool Supervisor::begin_serving()
     }
     log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
                crew_.size());
+    control_.begin();
     launch_.background.detach();
     arm_state_timer();
     log_timer_.arm(kLogPeriodMs);

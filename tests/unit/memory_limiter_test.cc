@@ -436,6 +436,42 @@ static void at_a_time_is_exact_over_threads(void **)
     assert_true(three.held());
 }
 
+static void an_operator_sees_the_use_and_takes_it_back(void **)
+{
+    Fixture f(2, 3);
+    const TokenUse none = f.table.use_of(f.principal);
+    assert_int_equal(none.minute, 0);
+    assert_int_equal(none.day, 0);
+    assert_int_equal(none.reset_minute_ms, 0);
+    assert_int_equal(none.reset_day_ms, 12 * kHour);
+    (void)f.admit();
+    f.clock.advance(20'000);
+    (void)f.admit();
+    assert_true(f.table.enter(f.principal));
+    const LimitVerdict denied = f.admit();
+    assert_true(denied.outcome == Outcome::DeniedMinute);
+    const TokenUse use = f.table.use_of(f.principal);
+    assert_int_equal(use.minute, 2);
+    assert_int_equal(use.day, 2);
+    assert_int_equal(use.running, 1);
+    assert_int_equal(use.reset_minute_ms, 40'000);
+    f.table.reset(f.principal);
+    const TokenUse after = f.table.use_of(f.principal);
+    assert_int_equal(after.minute, 0);
+    assert_int_equal(after.day, 0);
+    assert_int_equal(after.running, 1); // it still runs
+    // A unit of the window that is no more is not given back to the new one.
+    f.clock.advance(1);
+    (void)f.admit();
+    f.table.refund(f.principal, denied.stamp);
+    assert_int_equal(f.table.use_of(f.principal).minute, 1);
+    // What is over is not shown.
+    f.clock.advance(kDay);
+    assert_int_equal(f.table.use_of(f.principal).minute, 0);
+    assert_int_equal(f.table.use_of(f.principal).day, 0);
+    f.table.leave(f.principal.slot);
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -460,6 +496,7 @@ int main()
         cmocka_unit_test(a_ticket_is_refunded_once_wherever_it_moved),
         cmocka_unit_test(so_many_at_a_time_and_no_more),
         cmocka_unit_test(at_a_time_is_exact_over_threads),
+        cmocka_unit_test(an_operator_sees_the_use_and_takes_it_back),
     };
     return cmocka_run_group_tests_name("memory_limiter", tests, nullptr,
                                        nullptr);

@@ -84,6 +84,33 @@ static void every_byte_is_read_back(void **)
     }
 }
 
+static void a_document_is_written_member_by_member(void **)
+{
+    std::string out;
+    json::Writer w(out);
+    w.begin_object();
+    w.text("a\"", "1\n");
+    w.begin_array("list");
+    w.end_array();
+    w.begin_array("more");
+    w.number({}, 0);
+    w.begin_object();
+    w.end_object();
+    w.begin_object();
+    w.number("n", UINT64_MAX);
+    w.end_object();
+    w.text({}, "");
+    w.end_array();
+    w.boolean("t", true);
+    w.boolean("f", false);
+    w.null("z");
+    w.end_object();
+    assert_string_equal(out.c_str(),
+                        "{\"a\\\"\":\"1\\n\",\"list\":[],\"more\":[0,{},"
+                        "{\"n\":18446744073709551615},\"\"],\"t\":true,"
+                        "\"f\":false,\"z\":null}");
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -92,6 +119,7 @@ int main()
         cmocka_unit_test(keeps_valid_utf8),
         cmocka_unit_test(replaces_each_byte_that_is_not_utf8),
         cmocka_unit_test(every_byte_is_read_back),
+        cmocka_unit_test(a_document_is_written_member_by_member),
     };
     return cmocka_run_group_tests_name("writer", tests, nullptr, nullptr);
 }

@@ -17,7 +17,7 @@ void append_string(std::string &out, std::string_view text);
 class Writer
 {
 public:
-    // Appends to `out`, which outlives the writer.
+    // Into `out`, which is empty and outlives the writer.
     explicit Writer(std::string &out) : out_(out) {}
 
     void begin_object(std::string_view key = {}) { begin(key, '{'); }
