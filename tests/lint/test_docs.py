@@ -9,6 +9,7 @@ from tools import BUILD, ROOT, files, need, read, run
 DAEMON = os.path.join(BUILD, "src", "llm-proxyd")
 CTL = os.path.join(BUILD, "src", "llm-proxyctl")
 PAGES = files(["man"], tuple(f".{section}" for section in range(1, 9)))
+COMPLETIONS = "contrib/completions/bash/llm-proxyctl"
 SCRIPTS = files(["contrib", "tests", "nginx"], ".sh") + [".ci/run"]
 
 
@@ -57,6 +58,34 @@ def test_the_manual_names_the_options_of_help(program, page):
     assert len(text.splitlines()) <= 24 or program == DAEMON
     options = re.findall(r"(?<![\w-])(-\w|--[a-z][a-z-]+)(?![\w-])", text)
     assert set(options) == page_options(page)
+
+
+def complete(*words):
+    """What bash offers for the last of the words."""
+    script = (f'source "{os.path.join(ROOT, COMPLETIONS)}"; compopt() {{ :; }}; '
+              'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+              '_${1//-/_}; printf "%s\\n" "${COMPREPLY[@]}"')
+    status, text = run([need("bash"), "-c", script, "bash", *words])
+    assert status == 0, text
+    return set(text.split())
+
+
+@pytest.mark.parametrize("program, page", [
+    ("llm-proxyd", "man/llm-proxyd.8"), ("llm-proxyctl", "man/llm-proxyctl.1")])
+def test_the_completions_name_the_options_of_the_manual(program, page):
+    assert complete(program, "-") == page_options(page)
+    assert complete(program, "--ver") == {"--version"}
+
+
+def test_the_completions_name_the_commands_of_llm_proxyctl():
+    commands = re.findall(r"^\.It Ic ([a-z]+)", read("man/llm-proxyctl.1"),
+                          re.M)
+    assert complete("llm-proxyctl", "") == set(commands)
+    assert complete("llm-proxyctl", "re") == {"reload"}
+    assert complete("llm-proxyctl", "limiter", "") == {"reset"}
+    assert complete("llm-proxyctl", "loglevel", "") == {
+        "error", "warning", "notice", "info", "debug"}
+    assert complete("llm-proxyctl", "-d", "") == set()
 
 
 def test_the_manual_names_the_commands_of_llm_proxyctl():
@@ -157,6 +186,11 @@ def test_the_pages_are_there():
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_shellcheck(script):
     status, text = run([need("shellcheck"), script])
+    assert status == 0, text
+
+
+def test_shellcheck_of_completions():
+    status, text = run([need("shellcheck"), "-s", "bash", COMPLETIONS])
     assert status == 0, text
 
 
