@@ -7,6 +7,7 @@ import re
 import threading
 
 import pytest
+from ctl import ctl
 from daemon import ROOT, TOKEN, run_daemon
 from raw import Client, ask, chat, crowd, request
 from test_limits import limited, ok
@@ -155,7 +156,7 @@ def test_a_client_that_leaves_gets_its_unit_back(redis, shared):
 
 
 @pytest.mark.parametrize("how", ["unix", "db", "password", "user"])
-def test_ways_to_get_in(redis, shared, how):
+def test_ways_to_get_in(redis, shared, how, tmp_path):
     settings = {"requirepass": "s3cr%t/:@"} if how == "password" else {}
     store = redis(**settings)
     if how == "user":
@@ -165,8 +166,16 @@ def test_ways_to_get_in(redis, shared, how):
            "password": f"redis://:s3cr%25t%2F%3A%40@127.0.0.1:{store.port}",
            "user": f"redis://llm:p%C3%A4%20ss%231@127.0.0.1:{store.port}/0",
            }[how]
-    daemon, _ = shared(store, REDIS_URL=url, tokens=limited(rpm=2))
+    daemon, _ = shared(store, REDIS_URL=url, tokens=limited(rpm=2),
+                       CONTROL_SOCKET=tmp_path / "control.sock")
     assert statuses(daemon, 3) == [200, 200, 429]
+    assert ctl(daemon, "limiter", "reset", "alice").code == 0
+    assert statuses(daemon, 3) == [200, 200, 429]
+    if how == "user":
+        store.ask("ACL", "SETUSER", "llm", "-del")
+        refused = ctl(daemon, "limiter", "reset", "alice")
+        assert refused.code == 69 and "NOPERM" in refused.err
+        assert statuses(daemon, 1) == [429]
     link = store.link()
     if how == "db":
         assert link.ask("KEYS", "*") == []
