@@ -79,6 +79,7 @@ void Table::add(const std::vector<std::string_view> &cells)
 {
     assert(cells.size() == columns_.size());
     std::vector<std::string> row;
+    row.reserve(cells.size());
     for (const std::string_view cell : cells) {
         row.push_back(cell.empty() ? "-" : printable(cell));
     }

@@ -18,6 +18,7 @@ class ControlDocument
 {
 public:
     explicit ControlDocument(bool ok);
+    ~ControlDocument() = default;
     ControlDocument(const ControlDocument &) = delete;
     ControlDocument &operator=(const ControlDocument &) = delete;
 

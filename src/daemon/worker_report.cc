@@ -34,25 +34,20 @@ WorkerAnswer Worker::report(const WorkerQuestion &question)
     WorkerAnswer answer;
     answer.came = true;
     answer.connections = connections_.size();
-    std::vector<const Connection *> busy;
+    std::vector<std::pair<uint64_t, const Connection *>> busy; // by age
+    busy.reserve(connections_.size());
     for (const auto &entry : connections_) {
         if (entry.second->has_exchange()) {
-            busy.push_back(entry.second.get());
+            busy.emplace_back(entry.second->exchange_number(),
+                              entry.second.get());
         }
     }
     answer.exchanges = busy.size();
-    if (question.exchanges > 0) {
-        std::vector<std::pair<uint64_t, const Connection *>> by_age;
-        for (const Connection *connection : busy) {
-            by_age.emplace_back(connection->exchange_number(), connection);
-        }
-        const size_t most = std::min(by_age.size(), question.exchanges);
-        std::partial_sort(by_age.begin(),
-                          by_age.begin() + static_cast<ptrdiff_t>(most),
-                          by_age.end());
-        for (size_t i = 0; i < most; i++) {
-            answer.listed.push_back(by_age[i].second->view());
-        }
+    const size_t most = std::min(busy.size(), question.exchanges);
+    std::partial_sort(busy.begin(), busy.begin() + static_cast<ptrdiff_t>(most),
+                      busy.end());
+    for (size_t i = 0; i < most; i++) {
+        answer.listed.push_back(busy[i].second->view());
     }
     if (question.limits) {
         for (const Principal &p : question.config->tokens.principals()) {
