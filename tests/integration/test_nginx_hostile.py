@@ -317,10 +317,10 @@ def test_the_tables_say_no_more_than_is_so(sweeps):
                            for shape in sweep.shapes), case
 
 
-def test_count(sweeps, record_testsuite_property):
+def test_count(sweeps, record_property):
     """Last: says how many cases got their verdict."""
     for default, shape in WAYS:
         right = sweeps(default).right[shape]
-        record_testsuite_property(f"hostile {shape} ({default}):",
-                                  f"{right} of {len(CASES)}")
+        record_property(f"hostile {shape} ({default}):",
+                        f"{right} of {len(CASES)}")
         assert right == len(CASES) == 229
