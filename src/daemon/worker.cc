@@ -8,6 +8,7 @@
 #include <cstring>
 #include <utility>
 
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "process_clock.h"
@@ -154,6 +155,8 @@ Limiter &Worker::limiter()
 
 void Worker::run()
 {
+    // For ps and top; the kernel takes 15 bytes.
+    prctl(PR_SET_NAME, ("worker " + std::to_string(index_)).c_str());
     if (measures_turns()) {
         loop_.measure_turns();
     }

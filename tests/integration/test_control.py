@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from ctl import (ask_json, control_client, ctl, rest, run_ctl, stopped_thread)
@@ -471,9 +472,9 @@ def test_who_does_not_read_keeps_nobody_out(controlled):
 
 def test_a_stuck_worker_is_named(controlled):
     daemon = controlled(WORKERS=2, tokens=ALICE)
-    first = min(int(tid) for tid in daemon.threads()
-                if int(tid) != daemon.pid)
-    with stopped_thread(first):
+    (first,) = [task for task in Path(f"/proc/{daemon.pid}/task").iterdir()
+                if (task / "comm").read_text() == "worker 0\n"]
+    with stopped_thread(int(first.name)):
         began = time.monotonic()
         done = ctl(daemon, "--json", "status")
         assert time.monotonic() - began < 5 * SLOW
