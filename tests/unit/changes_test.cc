@@ -100,8 +100,7 @@ static void tokens_are_told_by_label(void **)
         "\"token\":\"key-aaaaaaaa\",\"rpm\":5,\"concurrency\":1",
         "\"token\":\"key-aaaaaaaa\",\"rpm\":5,\"models\":[\"m\"]",
         "\"token\":\"key-aaaaaaaa\",\"rpm\":5,\"disabled\":true",
-        "\"token\":\"key-aaaaaaaa\",\"rpm\":5,\"expires\":\"2030-01-01T00:"
-        "00:00Z\"",
+        R"("token":"key-aaaaaaaa","rpm":5,"expires":"2030-01-01T00:00:00Z")",
     };
     for (const char *member : members) {
         const std::string list = std::string("[{\"label\":\"a\",") + member +
@@ -119,8 +118,11 @@ static void of_many_tokens_a_few_are_named(void **)
     std::string list = "[{\"token\":\"demo-key-123\",\"label\":\"demo\"}";
     for (int i = 10; i < 35; i++) {
         const std::string n = std::to_string(i);
-        list +=
-            ",{\"token\":\"key-number-" + n + "\",\"label\":\"t" + n + "\"}";
+        list += ",{\"token\":\"key-number-";
+        list += n;
+        list += "\",\"label\":\"t";
+        list += n;
+        list += "\"}";
     }
     const ConfigChanges changes =
         compare_configs(load({}), load({{"TOKENS_JSON", list + "]"}}));

@@ -34,6 +34,8 @@ struct Folder {
         path = name;
     }
     ~Folder() { rmdir(path.c_str()); }
+    Folder(const Folder &) = delete;
+    Folder &operator=(const Folder &) = delete;
     std::string path;
 };
 
