@@ -165,9 +165,11 @@ std::string backends_answer(const ControlView &view)
         const BackendConfig &backend = view.config->backends[i];
         const BackendGate::Load load = view.process.gates[i].load();
         const BackendNotes::Seen seen = view.process.backends[i].seen();
-        const char *state = seen.failed_ms > seen.answered_ms ? "fails"
-                            : seen.answered_ms > 0            ? "answers"
-                                                              : "unknown";
+        const bool fails =
+            seen.failed_ms > 0 && seen.failed_ms >= seen.answered_ms;
+        const char *state = fails                  ? "fails"
+                            : seen.answered_ms > 0 ? "answers"
+                                                   : "unknown";
         w.begin_object();
         w.text("name", backend.name);
         w.text("url", backend.url.text);

@@ -70,7 +70,7 @@ void install_last_words()
     struct sigaction crash = {};
     crash.sa_handler = on_crash;
     crash.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
-    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) {
+    for (const int signal : kCrashSignals) {
         sigaction(signal, &crash, nullptr);
     }
 }

@@ -1,8 +1,12 @@
 #ifndef LLM_PROXY_DAEMON_LAST_WORDS_H
 #define LLM_PROXY_DAEMON_LAST_WORDS_H
 
+#include <csignal>
+
 namespace llmproxy
 {
+
+constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 // From now on a process that runs out of memory or crashes says so in its log
 // (on standard error where that is no file), with the frames that led there

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "last_words.h"
+
 namespace llmproxy
 {
 
@@ -30,10 +32,14 @@ bool Thread::create(pthread_t &id, bool detached, void *(*run)(void *),
             code = pthread_attr_setdetachstate(&attributes,
                                                PTHREAD_CREATE_DETACHED);
         }
-        sigset_t all;
+        // All but those of a crash, whose last words a thread says itself.
+        sigset_t most;
         sigset_t before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        sigfillset(&most);
+        for (const int signal : kCrashSignals) {
+            sigdelset(&most, signal);
+        }
+        pthread_sigmask(SIG_SETMASK, &most, &before);
         if (code == 0) {
             code = pthread_create(&id, &attributes, run, arg);
         }
