@@ -82,6 +82,14 @@ void Crew::shut_down()
     }
 }
 
+void Crew::ping(Callback answered)
+{
+    const Callback one = when_all(std::move(answered));
+    for (const std::unique_ptr<Worker> &worker : workers_) {
+        worker->ping(one);
+    }
+}
+
 void Crew::stop()
 {
     for (const std::unique_ptr<Worker> &worker : workers_) {

@@ -52,6 +52,8 @@ public:
     {
         workers_[worker]->ask(question, done);
     }
+    // Each worker's loop has turned since.
+    void ping(Callback answered);
     // Ends the loops and waits for the threads.
     void stop();
 

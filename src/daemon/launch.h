@@ -4,8 +4,10 @@
 #include "llm_proxy/config/settings.h"
 
 #include <string>
+#include <vector>
 
 #include "daemonise.h"
+#include "inherited.h"
 #include "pidfile.h"
 
 namespace llmproxy
@@ -16,6 +18,7 @@ namespace llmproxy
 struct Launch {
     std::string config_path; // empty = none
     Environment environment; // as it was at the start
+    std::vector<InheritedSocket> sockets;
     PidFile pid_file;
     Background background;
 };

@@ -2,6 +2,7 @@
 #include "listener.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 #include "llm_proxy/daemon/conventions.h"
 
 #include <cerrno>
@@ -96,6 +97,28 @@ bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
     return true;
 }
 
+// What every accepted socket inherits.
+void prepare_tcp(int fd)
+{
+    const int one = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+}
+
+std::string socket_name(int fd)
+{
+    sockaddr_storage bound{};
+    socklen_t length = sizeof(bound);
+    getsockname(fd, reinterpret_cast<sockaddr *>(&bound), &length);
+    if (bound.ss_family == AF_UNIX) {
+        const sockaddr_un *name = reinterpret_cast<const sockaddr_un *>(&bound);
+        return "unix:" +
+               std::string(name->sun_path,
+                           strnlen(name->sun_path, sizeof(name->sun_path)));
+    }
+    return peer_name(reinterpret_cast<const sockaddr *>(&bound));
+}
+
 bool open_tcp(const ListenAddress &address, const addrinfo &info,
               std::vector<Listener> &out, ListenError &err)
 {
@@ -112,20 +135,14 @@ bool open_tcp(const ListenAddress &address, const addrinfo &info,
         setsockopt(listener.fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one,
                    sizeof(one));
     }
-    // Inherited by every accepted socket.
-    setsockopt(listener.fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    setsockopt(listener.fd.get(), SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    prepare_tcp(listener.fd.get());
     if (bind(listener.fd.get(), info.ai_addr, info.ai_addrlen) == -1) {
         return fail(address, "bind", err);
     }
     if (listen(listener.fd.get(), kBacklog) == -1) {
         return fail(address, "listen", err);
     }
-    sockaddr_storage bound{};
-    socklen_t length = sizeof(bound);
-    getsockname(listener.fd.get(), reinterpret_cast<sockaddr *>(&bound),
-                &length);
-    listener.name = peer_name(reinterpret_cast<const sockaddr *>(&bound));
+    listener.name = socket_name(listener.fd.get());
     out.push_back(std::move(listener));
     return true;
 }
@@ -165,6 +182,17 @@ bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
     }
     freeaddrinfo(found);
     return ok && out.size() > before;
+}
+
+Listener inherited_listener(Fd fd)
+{
+    Listener listener;
+    listener.name = socket_name(fd.get());
+    if (!starts_with(listener.name, "unix:")) {
+        prepare_tcp(fd.get());
+    }
+    listener.fd = std::move(fd);
+    return listener;
 }
 
 void remove_file(const Listener &listener)

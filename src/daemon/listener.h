@@ -22,7 +22,7 @@ constexpr int kBacklog = 1024;
 // A bound, listening socket. Shared by the workers, owned by the supervisor.
 struct Listener {
     Fd fd;
-    std::string address; // as LISTEN has it
+    std::string address; // as LISTEN has it; empty = bound by somebody else
     std::string name;    // address with the port that was really given
     std::string unix_path;
     uint64_t unix_inode = 0; // so that only our own file is removed
@@ -40,6 +40,9 @@ int exit_code(const ListenError &err);
 // socket is removed only if nobody answers on it.
 [[nodiscard]] bool open_listener(const ListenAddress &address,
                                  std::vector<Listener> &out, ListenError &err);
+
+// What another process has bound.
+Listener inherited_listener(Fd fd);
 
 // Removes a unix socket's file, if it is still this listener's.
 void remove_file(const Listener &listener);

@@ -2,6 +2,7 @@
 #include "listeners.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 
 #include <algorithm>
 #include <utility>
@@ -19,6 +20,13 @@ bool has_address(const std::vector<Listener> &listeners,
                        [&address](const Listener &listener) {
                            return listener.address == address;
                        });
+}
+
+// What systemd calls a socket that nothing was said of is its unit's name.
+bool is_for_clients(const std::string &name)
+{
+    return name.empty() || name == "http" || name == "unknown" ||
+           ends_with(name, ".socket");
 }
 
 void close_all(std::vector<Listener> &listeners)
@@ -40,9 +48,27 @@ Listeners::~Listeners()
     }
 }
 
+bool Listeners::inherit(std::vector<InheritedSocket> &sockets, Error &err)
+{
+    for (InheritedSocket &socket : sockets) {
+        if (!is_for_clients(socket.name)) {
+            err.message =
+                "LISTEN_FDNAMES: nothing is known of a socket named " +
+                socket.name + ": it may be http";
+            return false;
+        }
+        inherited_.push_back(inherited_listener(std::move(socket.fd)));
+    }
+    sockets.clear();
+    return true;
+}
+
 bool Listeners::open(const std::vector<ListenAddress> &wanted, ListenError &err)
 {
     wanted_.clear();
+    if (!inherited_.empty()) {
+        return true;
+    }
     for (const ListenAddress &address : wanted) {
         wanted_.push_back(address.text);
         if (!has_address(used_, address.text) &&
@@ -62,6 +88,13 @@ void Listeners::forget_opened()
 
 uint64_t Listeners::use()
 {
+    if (!accepting_) {
+        for (const Listener &listener : inherited_) {
+            log_notice("listening on %s, bound by the service manager",
+                       listener.name.c_str());
+        }
+    }
+    accepting_ = true;
     std::vector<Listener> kept;
     std::vector<Listener> left;
     for (Listener &listener : used_) {
@@ -83,6 +116,7 @@ uint64_t Listeners::use()
 
 uint64_t Listeners::use_none()
 {
+    accepting_ = false;
     return leave(std::exchange(used_, {}));
 }
 
@@ -106,6 +140,11 @@ void Listeners::close_left(uint64_t number)
 std::vector<int> Listeners::descriptors() const
 {
     std::vector<int> all;
+    for (const Listener &listener : inherited_) {
+        if (accepting_) {
+            all.push_back(listener.fd.get());
+        }
+    }
     for (const Listener &listener : used_) {
         all.push_back(listener.fd.get());
     }

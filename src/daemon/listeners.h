@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "inherited.h"
 #include "listener.h"
 #include "privileges.h"
 
@@ -21,6 +22,11 @@ public:
     Listeners(const Listeners &) = delete;
     Listeners &operator=(const Listeners &) = delete;
 
+    // Takes those that the service manager has bound for clients; where there
+    // are any, no other address is opened. False: one has a name that means
+    // nothing.
+    [[nodiscard]] bool inherit(std::vector<InheritedSocket> &sockets,
+                               Error &err);
     // Opens those of `wanted` that are not open yet. What is in use stays as
     // it is until use(); on false nothing has been opened.
     [[nodiscard]] bool open(const std::vector<ListenAddress> &wanted,
@@ -47,6 +53,8 @@ private:
     };
     uint64_t leave(std::vector<Listener> listeners);
 
+    std::vector<Listener> inherited_; // never closed: they are not ours
+    bool accepting_ = false;
     std::vector<Listener> used_;
     std::vector<Listener> opened_;
     std::vector<std::string> wanted_; // of the last open()

@@ -22,6 +22,7 @@
 
 #include <event2/event.h>
 
+#include "environment.h"
 #include "last_words.h"
 #include "launch.h"
 #include "name_resolver.h"
@@ -35,19 +36,6 @@ namespace
 {
 
 using namespace llmproxy;
-
-Environment read_environment()
-{
-    Environment environment;
-    for (char **entry = environ; *entry != nullptr; entry++) {
-        const char *equals = strchr(*entry, '=');
-        if (equals != nullptr) {
-            environment[std::string(
-                *entry, static_cast<size_t>(equals - *entry))] = equals + 1;
-        }
-    }
-    return environment;
-}
 
 void raise_fd_limit(const Config &config)
 {
@@ -339,6 +327,11 @@ int main(int argc, char **argv)
     launch.environment = read_environment();
     if (options.debug) {
         launch.environment["LOG_LEVEL"] = "debug";
+    }
+    Error err;
+    if (!take_inherited(launch.environment, launch.sockets, err)) {
+        (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
+        return kExitConfig;
     }
     std::shared_ptr<Config> config = std::make_shared<Config>();
     const int code = check_config(options, launch, *config);

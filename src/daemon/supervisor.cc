@@ -31,6 +31,7 @@ constexpr int64_t kLogPeriodMs = 10000;
 Supervisor::Supervisor(const Clock &clock, Launch &launch,
                        const std::shared_ptr<Config> &config)
     : launch_(launch), process_(clock), crew_(loop_, process_),
+      service_(loop_, crew_, process_.connections, launch.environment),
       timer_(loop_, *this), state_timer_(loop_, *this),
       log_timer_(loop_, *this), control_(loop_, *this)
 {
@@ -49,6 +50,10 @@ Supervisor::~Supervisor()
 int Supervisor::listen(const Identity &identity)
 {
     ListenError err;
+    if (!listeners_.inherit(launch_.sockets, err)) {
+        log_error("%s", err.message.c_str());
+        return kExitConfig;
+    }
     if (!listeners_.open(config_->listen, err)) {
         log_error("%s", err.message.c_str());
         return exit_code(err);
@@ -116,6 +121,7 @@ bool Supervisor::begin_serving()
     log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
                crew_.size());
     control_.begin();
+    service_.ready("serving");
     launch_.background.detach();
     arm_state_timer();
     log_timer_.arm(kLogPeriodMs);
@@ -144,6 +150,7 @@ ReloadResult Supervisor::reload()
     ReloadResult result;
     std::shared_ptr<Config> wanted = std::make_shared<Config>();
     LogTarget access_log;
+    service_.reloading();
     if (read_anew(launch_, listeners_, *wanted, access_log, result)) {
         process_.access_log.use(std::move(access_log));
         result.changes = compare_configs(*config_, *wanted);
@@ -157,6 +164,8 @@ ReloadResult Supervisor::reload()
     }
     loaded_.reload_failed = result.code != kExitOk;
     log_reload(result);
+    service_.ready(loaded_.reload_failed ? "serving, the reload failed"
+                                         : "serving");
     return result;
 }
 
@@ -196,6 +205,7 @@ void Supervisor::stop_accepting()
     process_.draining.store(true);
     log_notice("accepting no more; SIGHUP begins anew");
     watch_listeners(listeners_.use_none());
+    service_.ready("accepting no more");
 }
 
 void Supervisor::arm_state_timer()
@@ -272,6 +282,7 @@ void Supervisor::begin_drain(int64_t delay_ms, int64_t timeout_ms)
     drain_timeout_ms_ = timeout_ms;
     log_notice("draining, %llu clients",
                static_cast<unsigned long long>(process_.connections.load()));
+    service_.stopping("draining");
     if (delay_ms > 0) {
         phase_ = Phase::Delay;
         timer_.arm(delay_ms);

@@ -15,6 +15,7 @@
 #include "listeners.h"
 #include "privileges.h"
 #include "reload.h"
+#include "service.h"
 
 struct event;
 
@@ -69,6 +70,7 @@ private:
     std::shared_ptr<const Config> config_;
     Listeners listeners_;
     Crew crew_;
+    Service service_;
     std::vector<event *> signals_;
     Timer timer_; // of the phase
     Timer state_timer_;

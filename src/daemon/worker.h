@@ -61,6 +61,8 @@ public:
     // no more (`closed` is called then, on the worker's thread), and lets
     // running exchanges finish.
     void begin_drain(const std::function<void()> &closed);
+    // `answer` is called on the worker's thread, by its loop.
+    void ping(const std::function<void()> &answer) { loop_.post(answer); }
     // Ends what still runs, with an error the client sees.
     void shut_down();
     // run() returns soon.

@@ -62,11 +62,13 @@ class Daemon:
 
     Settings are keyword arguments; LISTEN is 127.0.0.1:0 and TOKENS_JSON has
     the one token TOKEN unless they are given. None leaves a setting out.
-    `arguments` follow -c on the command line.
+    `arguments` follow -c on the command line, `before` is the command that
+    becomes the daemon and gets the descriptors `pass_fds`.
     """
 
     def __init__(self, folder, tokens=None, env=None, preexec=None,
-                 names=None, arguments=(), **settings):
+                 names=None, arguments=(), before=(), pass_fds=(),
+                 **settings):
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "llm-proxy.conf"
         self.log_path = self.folder / "stderr"
@@ -89,8 +91,10 @@ class Daemon:
         self.write_config()
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [DAEMON, "-c", str(self.config), *map(str, arguments)],
+                [*before, DAEMON, "-c", str(self.config),
+                 *map(str, arguments)],
                 stderr=log, stdin=subprocess.DEVNULL, preexec_fn=preexec,
+                pass_fds=pass_fds,
                 env=clean_environment(
                     LLM_PROXY_CLOCK_FILE=str(self.clock_path),
                     LLM_PROXY_NAMES_FILE=str(self.names_path), **(env or {})))
