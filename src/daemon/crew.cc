@@ -67,11 +67,11 @@ void Crew::listen_on(const std::vector<int> &sockets, Callback done)
     }
 }
 
-void Crew::begin_drain(Callback doors_closed)
+void Crew::begin_drain(bool replaced, Callback doors_closed)
 {
     const Callback one = when_all(std::move(doors_closed));
     for (const std::unique_ptr<Worker> &worker : workers_) {
-        worker->begin_drain(one);
+        worker->begin_drain(replaced, one);
     }
 }
 

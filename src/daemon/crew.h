@@ -44,7 +44,7 @@ public:
     void set_config(const std::shared_ptr<const Config> &config);
     // They accept from these and no others.
     void listen_on(const std::vector<int> &sockets, Callback done);
-    void begin_drain(Callback doors_closed);
+    void begin_drain(bool replaced, Callback doors_closed);
     void shut_down();
     // See Worker::ask().
     void ask(size_t worker, const WorkerQuestion &question,

@@ -79,6 +79,13 @@ void Background::detach()
     starter_.reset();
 }
 
+void use_error_output(Fd fd)
+{
+    if (fd.valid()) {
+        dup2(fd.get(), STDERR_FILENO);
+    }
+}
+
 void open_standard_fds()
 {
     int fd;

@@ -23,6 +23,9 @@ private:
     Fd starter_; // a pipe to it
 };
 
+// Messages go there from now on.
+void use_error_output(Fd fd);
+
 // A descriptor 0, 1 or 2 that is closed would be taken by the next socket,
 // and messages would go there.
 void open_standard_fds();

@@ -1,10 +1,13 @@
 // Sockets that the process was started with.
 #include "inherited.h"
 
+#include "llm_proxy/base/strings.h"
+
 #include <utility>
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "environment.h"
@@ -16,6 +19,7 @@ namespace
 {
 
 constexpr int kFirst = 3; // SD_LISTEN_FDS_START
+constexpr const char *kParent = "LLM_PROXYD_PARENT";
 
 int option_of(int fd, int option)
 {
@@ -40,34 +44,100 @@ std::vector<std::string> split_names(const std::string &text)
 
 } // namespace
 
+bool is_listening(int fd)
+{
+    return option_of(fd, SO_TYPE) == SOCK_STREAM &&
+           option_of(fd, SO_ACCEPTCONN) == 1;
+}
+
 bool take_inherited(const Environment &environment,
                     std::vector<InheritedSocket> &out, Error &err)
 {
-    if (number_in(environment, "LISTEN_PID") !=
-        static_cast<uint64_t>(getpid())) {
+    const uint64_t parent = number_in(environment, kParent);
+    if (parent != 0 && parent != static_cast<uint64_t>(getppid())) {
+        err.message = std::string(kParent) +
+                      ": the process that upgrades is not there any more";
+        return false;
+    }
+    if (parent == 0 && number_in(environment, "LISTEN_PID") !=
+                           static_cast<uint64_t>(getpid())) {
         return true;
     }
     std::vector<std::string> names =
         split_names(text_in(environment, "LISTEN_FDNAMES"));
     const uint64_t count = number_in(environment, "LISTEN_FDS");
+    if (parent != 0) {
+        // Libraries of the old process may have left some open.
+        (void)syscall(SYS_close_range, kFirst + static_cast<unsigned>(count),
+                      ~0U, 0U);
+    }
     std::vector<InheritedSocket> sockets;
     for (uint64_t i = 0; i < count; i++) {
         const int fd = kFirst + static_cast<int>(i);
-        if (option_of(fd, SO_TYPE) != SOCK_STREAM ||
-            option_of(fd, SO_ACCEPTCONN) != 1) {
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) {
+            err.message =
+                "LISTEN_FDS: descriptor " + std::to_string(fd) + " is not open";
+            return false;
+        }
+        InheritedSocket socket;
+        socket.fd = Fd(fd);
+        socket.name = i < names.size() ? std::move(names[i]) : "";
+        const bool is_ours = starts_with(socket.name, "=");
+        if (is_ours && parent == 0) {
+            err.message = "LISTEN_FDNAMES: " + socket.name +
+                          " can be passed by llm-proxyd only";
+            return false;
+        }
+        if ((!is_ours || starts_with(socket.name, kPassedListener)) &&
+            !is_listening(fd)) {
             err.message = "LISTEN_FDS: descriptor " + std::to_string(fd) +
                           " is not a stream socket that listens";
             return false;
         }
-        fcntl(fd, F_SETFD, FD_CLOEXEC);
-        fcntl(fd, F_SETFL, O_NONBLOCK);
-        InheritedSocket socket;
-        socket.fd = Fd(fd);
-        socket.name = i < names.size() ? std::move(names[i]) : "";
         sockets.push_back(std::move(socket));
     }
     out = std::move(sockets);
     return true;
+}
+
+void pass_on(const std::vector<PassedSocket> &sockets, Environment &environment)
+{
+    std::string names;
+    for (const PassedSocket &socket : sockets) {
+        names += names.empty() ? "" : ":";
+        names += socket.name;
+    }
+    environment.erase("LISTEN_PID");
+    environment.erase("WATCHDOG_PID");
+    environment["LISTEN_FDS"] = std::to_string(sockets.size());
+    environment["LISTEN_FDNAMES"] = names;
+    environment[kParent] = std::to_string(getpid());
+}
+
+Fd take_named(std::vector<InheritedSocket> &sockets, const char *name)
+{
+    Fd found;
+    for (size_t i = 0; i < sockets.size(); i++) {
+        if (sockets[i].name == name) {
+            found = std::move(sockets[i].fd);
+            sockets.erase(sockets.begin() + static_cast<ptrdiff_t>(i));
+            break;
+        }
+    }
+    return found;
+}
+
+std::string escape_name(const std::string &text)
+{
+    std::string out;
+    for (const char c : text) {
+        if (c == ':' || c == '%') {
+            out += c == ':' ? "%3A" : "%25";
+        } else {
+            out += c;
+        }
+    }
+    return out;
 }
 
 } // namespace llmproxy

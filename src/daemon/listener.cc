@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -89,10 +90,7 @@ bool open_unix(const ListenAddress &address, std::vector<Listener> &out,
     }
     listener.name = address.text;
     listener.unix_path = address.unix_path;
-    struct stat info = {};
-    if (lstat(address.unix_path.c_str(), &info) == 0) {
-        listener.unix_inode = info.st_ino;
-    }
+    listener.unix_inode = inode_of(address.unix_path);
     out.push_back(std::move(listener));
     return true;
 }
@@ -184,6 +182,12 @@ bool open_listener(const ListenAddress &address, std::vector<Listener> &out,
     return ok && out.size() > before;
 }
 
+uint64_t inode_of(const std::string &path)
+{
+    struct stat info = {};
+    return lstat(path.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
 Listener inherited_listener(Fd fd)
 {
     Listener listener;
@@ -191,6 +195,7 @@ Listener inherited_listener(Fd fd)
     if (!starts_with(listener.name, "unix:")) {
         prepare_tcp(fd.get());
     }
+    fcntl(fd.get(), F_SETFL, O_NONBLOCK);
     listener.fd = std::move(fd);
     return listener;
 }
@@ -198,7 +203,7 @@ Listener inherited_listener(Fd fd)
 void remove_file(const Listener &listener)
 {
     struct stat info = {};
-    if (!listener.unix_path.empty() &&
+    if (!listener.lent && !listener.unix_path.empty() &&
         lstat(listener.unix_path.c_str(), &info) == 0 &&
         S_ISSOCK(info.st_mode) && info.st_ino == listener.unix_inode) {
         unlink(listener.unix_path.c_str());

@@ -26,6 +26,7 @@ struct Listener {
     std::string name;    // address with the port that was really given
     std::string unix_path;
     uint64_t unix_inode = 0; // so that only our own file is removed
+    bool lent = false;       // by a process that still serves: no file is ours
 };
 
 struct ListenError : Error {
@@ -43,6 +44,9 @@ int exit_code(const ListenError &err);
 
 // What another process has bound.
 Listener inherited_listener(Fd fd);
+
+// Of a unix socket's file; 0 = there is none.
+uint64_t inode_of(const std::string &path);
 
 // Removes a unix socket's file, if it is still this listener's.
 void remove_file(const Listener &listener);

@@ -22,10 +22,13 @@ bool has_address(const std::vector<Listener> &listeners,
                        });
 }
 
+constexpr const char *kForClients = "http";
+constexpr std::string_view kUnix = "unix:";
+
 // What systemd calls a socket that nothing was said of is its unit's name.
 bool is_for_clients(const std::string &name)
 {
-    return name.empty() || name == "http" || name == "unknown" ||
+    return name.empty() || name == kForClients || name == "unknown" ||
            ends_with(name, ".socket");
 }
 
@@ -51,6 +54,22 @@ Listeners::~Listeners()
 bool Listeners::inherit(std::vector<InheritedSocket> &sockets, Error &err)
 {
     for (InheritedSocket &socket : sockets) {
+        if (starts_with(socket.name, kPassedListener)) {
+            Listener listener = inherited_listener(std::move(socket.fd));
+            if (!percent_decode(
+                    std::string_view(socket.name)
+                        .substr(std::string_view(kPassedListener).size()),
+                    listener.address)) {
+                err.message = "LISTEN_FDNAMES: cannot be read";
+                return false;
+            }
+            listener.lent = true;
+            if (starts_with(listener.address, kUnix)) {
+                listener.unix_path = listener.address.substr(kUnix.size());
+            }
+            lent_.push_back(std::move(listener));
+            continue;
+        }
         if (!is_for_clients(socket.name)) {
             err.message =
                 "LISTEN_FDNAMES: nothing is known of a socket named " +
@@ -72,13 +91,62 @@ bool Listeners::open(const std::vector<ListenAddress> &wanted, ListenError &err)
     for (const ListenAddress &address : wanted) {
         wanted_.push_back(address.text);
         if (!has_address(used_, address.text) &&
-            !has_address(opened_, address.text) &&
+            !has_address(opened_, address.text) && !take_lent(address.text) &&
             !open_listener(address, opened_, err)) {
             forget_opened();
             return false;
         }
     }
     return true;
+}
+
+// A host name may have several.
+bool Listeners::take_lent(const std::string &address)
+{
+    bool found = false;
+    for (size_t i = 0; i < lent_.size();) {
+        if (lent_[i].address == address) {
+            opened_.push_back(std::move(lent_[i]));
+            lent_.erase(lent_.begin() + static_cast<ptrdiff_t>(i));
+            found = true;
+        } else {
+            i++;
+        }
+    }
+    return found;
+}
+
+std::vector<PassedSocket> Listeners::to_pass() const
+{
+    std::vector<PassedSocket> all;
+    for (const Listener &listener : inherited_) {
+        all.push_back({listener.fd.get(), kForClients});
+    }
+    for (const Listener &listener : used_) {
+        all.push_back({listener.fd.get(),
+                       kPassedListener + escape_name(listener.address)});
+    }
+    return all;
+}
+
+void Listeners::lend()
+{
+    for (Listener &listener : used_) {
+        listener.lent = true;
+    }
+}
+
+void Listeners::own()
+{
+    for (std::vector<Listener> *all : {&used_, &opened_, &lent_}) {
+        for (Listener &listener : *all) {
+            if (listener.lent) {
+                listener.lent = false;
+                listener.unix_inode = inode_of(listener.unix_path);
+            }
+        }
+    }
+    close_all(lent_); // the settings have changed since
 }
 
 void Listeners::forget_opened()

@@ -23,8 +23,8 @@ public:
     Listeners &operator=(const Listeners &) = delete;
 
     // Takes those that the service manager has bound for clients; where there
-    // are any, no other address is opened. False: one has a name that means
-    // nothing.
+    // are any, no other address is opened. Those of an earlier process are
+    // lent by it. False: one has a name that means nothing.
     [[nodiscard]] bool inherit(std::vector<InheritedSocket> &sockets,
                                Error &err);
     // Opens those of `wanted` that are not open yet. What is in use stays as
@@ -46,15 +46,23 @@ public:
     std::vector<std::string> names() const;
     void give_files(const Identity &identity) const;
 
+    // For another process: the sockets in use; and that they are its own now.
+    std::vector<PassedSocket> to_pass() const;
+    void lend();
+    // The other side: what was lent is ours.
+    void own();
+
 private:
     struct Left {
         uint64_t number = 0;
         std::vector<Listener> listeners;
     };
+    bool take_lent(const std::string &address);
     uint64_t leave(std::vector<Listener> listeners);
 
     std::vector<Listener> inherited_; // never closed: they are not ours
     bool accepting_ = false;
+    std::vector<Listener> lent_; // of an earlier process, not wanted so far
     std::vector<Listener> used_;
     std::vector<Listener> opened_;
     std::vector<std::string> wanted_; // of the last open()

@@ -210,6 +210,18 @@ void ignore_signals()
     }
 }
 
+// What an upgrade starts: the name that this was started by, behind which
+// there may be another program by then.
+std::string program_path(const std::string &name)
+{
+    char path[4096];
+    const ssize_t size = readlink("/proc/self/exe", path, sizeof(path));
+    if (name.find('/') != std::string::npos || size == -1) {
+        return name;
+    }
+    return {path, static_cast<size_t>(size)};
+}
+
 // Whoever it is now reads the settings again on a reload.
 void warn_of_unreadable(const Launch &launch)
 {
@@ -250,7 +262,8 @@ int serve(const Options &options, Launch &launch,
     if (!log_configure(config->log_level, config->log_format, "", err)) {
         return kExitCannotCreate;
     }
-    if (!options.pid_path.empty() &&
+    launch.pid_path = options.pid_path;
+    if (!options.pid_path.empty() && !launch.pid_fd.valid() &&
         !launch.pid_file.lock(options.pid_path, running, err)) {
         log_error("-p: %s", err.message.c_str());
         return running ? kExitRunning : kExitCannotCreate;
@@ -258,8 +271,8 @@ int serve(const Options &options, Launch &launch,
     raise_fd_limit(*config);
     event_set_log_callback(libevent_log_cb);
     event_set_fatal_callback(libevent_fatal_cb);
-    Supervisor supervisor(process_clock(), launch, config);
-    int code = supervisor.listen(identity);
+    Supervisor supervisor(process_clock(), launch);
+    int code = supervisor.listen(config, identity);
     if (code == kExitOk) {
         code = become(identity, launch);
     }
@@ -272,7 +285,8 @@ int serve(const Options &options, Launch &launch,
         log_error("LOG_FILE: %s", err.message.c_str());
         return kExitCannotCreate;
     }
-    if (options.daemon && config->log_file.empty()) {
+    if (options.daemon && config->log_file.empty() &&
+        !launch.error_output.valid()) {
         log_warning("-d without LOG_FILE: there will be no error log");
     }
     config.reset(); // a reload must be able to free it
@@ -290,7 +304,8 @@ int start(const Options &options, Launch &launch,
     }
     ignore_signals();
     install_last_words();
-    if (options.daemon && !launch.background.enter(err)) {
+    if (options.daemon && !launch.channel.valid() &&
+        !launch.background.enter(err)) {
         (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
         return kExitOs;
     }
@@ -333,6 +348,12 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
         return kExitConfig;
     }
+    launch.channel = take_named(launch.sockets, kPassedChannel);
+    launch.limits = take_named(launch.sockets, kPassedLimits);
+    launch.error_output = take_named(launch.sockets, kPassedStderr);
+    launch.pid_fd = take_named(launch.sockets, kPassedPidFile);
+    launch.program = program_path(argv[0]);
+    launch.arguments.assign(argv, argv + argc);
     std::shared_ptr<Config> config = std::make_shared<Config>();
     const int code = check_config(options, launch, *config);
     if (code != -1) {

@@ -28,16 +28,15 @@ constexpr int64_t kLogPeriodMs = 10000;
 
 } // namespace
 
-Supervisor::Supervisor(const Clock &clock, Launch &launch,
-                       const std::shared_ptr<Config> &config)
+Supervisor::Supervisor(const Clock &clock, Launch &launch)
     : launch_(launch), process_(clock), crew_(loop_, process_),
       service_(loop_, crew_, process_.connections, launch.environment),
-      timer_(loop_, *this), state_timer_(loop_, *this),
-      log_timer_(loop_, *this), control_(loop_, *this)
+      upgrade_(loop_, process_, launch, *this), timer_(loop_, *this),
+      state_timer_(loop_, *this), log_timer_(loop_, *this),
+      control_(loop_, *this)
 {
     loaded_.started_mono_ms = clock.mono_ms();
     loaded_.started_ms = clock.wall_ms();
-    apply(config);
 }
 
 Supervisor::~Supervisor()
@@ -47,9 +46,15 @@ Supervisor::~Supervisor()
     }
 }
 
-int Supervisor::listen(const Identity &identity)
+int Supervisor::listen(const std::shared_ptr<Config> &config,
+                       const Identity &identity)
 {
     ListenError err;
+    if (upgrade_.succeeds() && !upgrade_.adopt_limits(err)) {
+        log_error("%s", err.message.c_str());
+        return kExitOs;
+    }
+    apply(config);
     if (!listeners_.inherit(launch_.sockets, err)) {
         log_error("%s", err.message.c_str());
         return kExitConfig;
@@ -59,7 +64,8 @@ int Supervisor::listen(const Identity &identity)
         return exit_code(err);
     }
     if (!config_->control_socket.empty() &&
-        !control_.open(config_->control_socket, identity, false, err)) {
+        !control_.open(config_->control_socket, identity, upgrade_.succeeds(),
+                       err)) {
         log_error("CONTROL_SOCKET: %s", err.message.c_str());
         return exit_code(err);
     }
@@ -72,25 +78,35 @@ int Supervisor::run()
     if (!open_files()) {
         return kExitCannotCreate;
     }
-    for (const int signal :
-         {SIGHUP, SIGUSR1, SIGWINCH, SIGTERM, SIGQUIT, SIGINT}) {
+    for (const int signal : {SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTERM,
+                             SIGQUIT, SIGINT, SIGCHLD}) {
         event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
         event_add(watch, nullptr);
         signals_.push_back(watch);
     }
-    listeners_.use();
     Error err;
     if (!crew_.start(
-            config_, listeners_.descriptors(), [this] { loop_.stop(); }, err)) {
+            config_, {},
+            [this] {
+                drained_ = true;
+                end_if_drained();
+            },
+            err)) {
         log_error("%s", err.message.c_str());
         return kExitOs;
     }
-    if (!begin_serving()) {
+    const bool succeeds = upgrade_.succeeds();
+    if (succeeds && !upgrade_.take_over(err)) {
+        log_error("%s", err.message.c_str());
+        return kExitOs;
+    }
+    if (!begin_serving(succeeds)) {
         return kExitCannotCreate;
     }
     loop_.run();
+    upgrade_.abandon();
     crew_.stop();
-    if (!config_->state_file.empty()) {
+    if (!replaced_ && !config_->state_file.empty()) {
         save_state(config_->state_file, process_.limits);
     }
     end_log_period();
@@ -107,17 +123,28 @@ bool Supervisor::open_files()
         return false;
     }
     process_.access_log.use(std::move(access_log));
-    return config_->state_file.empty() ||
+    // Who takes a place over has the counters already.
+    return config_->state_file.empty() || upgrade_.succeeds() ||
            load_state(config_->state_file, process_.limits);
 }
 
-bool Supervisor::begin_serving()
+bool Supervisor::begin_serving(bool took_over)
 {
     Error err;
+    if (took_over) {
+        use_error_output(std::move(launch_.error_output));
+        listeners_.own();
+        if (launch_.pid_fd.valid()) {
+            launch_.pid_file.adopt(launch_.pid_path, std::move(launch_.pid_fd));
+        }
+    }
     if (!launch_.pid_file.write(err)) {
         log_error("-p: %s", err.message.c_str());
-        return false;
+        if (!took_over) {
+            return false;
+        }
     }
+    watch_listeners(listeners_.use());
     log_notice("llm-proxyd %s ready, %zu workers", LLMPROXY_VERSION,
                crew_.size());
     control_.begin();
@@ -150,6 +177,12 @@ ReloadResult Supervisor::reload()
     ReloadResult result;
     std::shared_ptr<Config> wanted = std::make_shared<Config>();
     LogTarget access_log;
+    if (upgrade_.under_way()) {
+        result.code = kExitUnavailable;
+        result.errors = {"no reload while an upgrade is under way"};
+        log_reload(result);
+        return result;
+    }
     service_.reloading();
     if (read_anew(launch_, listeners_, *wanted, access_log, result)) {
         process_.access_log.use(std::move(access_log));
@@ -247,32 +280,87 @@ void Supervisor::signal_cb(int signal, short, void *arg) noexcept
 
 void Supervisor::on_signal(int signal)
 {
-    if (signal == SIGHUP) {
-        if (phase_ == Phase::Serving) {
-            (void)reload();
-        } else {
-            log_notice("draining: the settings stay, the logs are reopened");
-            reopen_logs();
-        }
+    switch (signal) {
+    case SIGHUP:
+        hang_up();
         return;
-    }
-    if (signal == SIGUSR1) {
+    case SIGUSR1:
         reopen_logs();
         return;
-    }
-    if (signal == SIGWINCH) {
+    case SIGUSR2:
+        upgrade();
+        return;
+    case SIGWINCH:
         stop_accepting();
         return;
+    case SIGCHLD:
+        upgrade_.on_child();
+        return;
+    default:
+        break;
     }
     if (phase_ != Phase::Serving) {
         log_notice("second signal, ending at once");
+        upgrade_.end_predecessors(0);
         loop_.stop();
-        return;
-    }
-    if (signal == SIGINT) {
+    } else if (signal == SIGINT) {
         begin_drain(0, kFastMs);
     } else {
         drain();
+    }
+}
+
+void Supervisor::hang_up()
+{
+    if (phase_ != Phase::Serving) {
+        log_notice("draining: the settings stay, the logs are reopened");
+        reopen_logs();
+    } else {
+        (void)reload();
+    }
+}
+
+void Supervisor::upgrade()
+{
+    if (phase_ == Phase::Serving) {
+        upgrade_.begin(listeners_.to_pass(), config_->upgrade_timeout_ms);
+    } else {
+        log_notice("draining: no upgrade");
+    }
+}
+
+void Supervisor::on_replaced(pid_t successor)
+{
+    replaced_ = true;
+    phase_ = Phase::Draining; // as long as its clients take
+    log_notice("draining, %llu clients",
+               static_cast<unsigned long long>(process_.connections.load()));
+    service_.hand_over(successor);
+    launch_.pid_file.leave();
+    state_timer_.cancel();
+    listeners_.lend();
+    crew_.begin_drain(true,
+                      [this] { listeners_.close_left(listeners_.use_none()); });
+}
+
+void Supervisor::on_end_asked(int64_t timeout_ms)
+{
+    upgrade_.end_predecessors(timeout_ms);
+    if (phase_ == Phase::Draining) {
+        crew_.begin_drain(false, [] {});
+        timer_.arm(timeout_ms);
+    }
+}
+
+void Supervisor::on_predecessors_gone()
+{
+    end_if_drained();
+}
+
+void Supervisor::end_if_drained()
+{
+    if (drained_ && !upgrade_.has_predecessors()) {
+        loop_.stop();
     }
 }
 
@@ -280,6 +368,8 @@ void Supervisor::begin_drain(int64_t delay_ms, int64_t timeout_ms)
 {
     process_.draining.store(true);
     drain_timeout_ms_ = timeout_ms;
+    upgrade_.abandon();
+    upgrade_.end_predecessors(delay_ms + timeout_ms);
     log_notice("draining, %llu clients",
                static_cast<unsigned long long>(process_.connections.load()));
     service_.stopping("draining");
@@ -295,7 +385,8 @@ void Supervisor::close_doors()
 {
     phase_ = Phase::Draining;
     timer_.arm(drain_timeout_ms_);
-    crew_.begin_drain([this] { listeners_.close_left(listeners_.use_none()); });
+    crew_.begin_drain(false,
+                      [this] { listeners_.close_left(listeners_.use_none()); });
 }
 
 void Supervisor::cut_off()

@@ -16,6 +16,7 @@
 #include "privileges.h"
 #include "reload.h"
 #include "service.h"
+#include "upgrade.h"
 
 struct event;
 
@@ -24,11 +25,12 @@ namespace llmproxy
 
 // The main thread: opens the listeners, runs the workers, and turns signals
 // into reload, drain and end. Serves no client itself.
-class Supervisor final : private TimerHandler, private ControlHost
+class Supervisor final : private TimerHandler,
+                         private ControlHost,
+                         private UpgradeHost
 {
 public:
-    Supervisor(const Clock &clock, Launch &launch,
-               const std::shared_ptr<Config> &config);
+    Supervisor(const Clock &clock, Launch &launch);
     ~Supervisor();
     Supervisor(const Supervisor &) = delete;
     Supervisor &operator=(const Supervisor &) = delete;
@@ -36,7 +38,7 @@ public:
     // Binds the addresses, which may take privileges that run() does without,
     // and gives the files of unix sockets to who the process will be. Returns
     // the exit code.
-    int listen(const Identity &identity);
+    int listen(const std::shared_ptr<Config> &config, const Identity &identity);
     // Starts the workers and serves until a signal ends it. Returns the exit
     // code.
     int run();
@@ -51,13 +53,19 @@ private:
     Crew &crew() override { return crew_; }
     ReloadResult reload() override;
     void drain() override;
+    void on_replaced(pid_t successor) override;
+    void on_end_asked(int64_t timeout_ms) override;
+    void on_predecessors_gone() override;
 
     bool open_files();
-    bool begin_serving();
+    bool begin_serving(bool took_over);
     void apply(const std::shared_ptr<Config> &config);
     void reopen_logs();
     void end_log_period();
     void begin_drain(int64_t delay_ms, int64_t timeout_ms);
+    void hang_up();
+    void upgrade();
+    void end_if_drained();
     void stop_accepting();
     void watch_listeners(uint64_t left);
     void close_doors();
@@ -71,6 +79,7 @@ private:
     Listeners listeners_;
     Crew crew_;
     Service service_;
+    Upgrade upgrade_;
     std::vector<event *> signals_;
     Timer timer_; // of the phase
     Timer state_timer_;
@@ -79,6 +88,8 @@ private:
     LoadedState loaded_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
+    bool drained_ = false;  // no worker has a client
+    bool replaced_ = false; // another process serves
 };
 
 } // namespace llmproxy

@@ -276,21 +276,31 @@ void Worker::listen_on(const std::vector<int> &sockets,
     });
 }
 
-void Worker::begin_drain(const std::function<void()> &closed)
+void Worker::end_idle()
 {
-    loop_.post([this, closed] {
-        if (context_.closing) {
-            return;
+    std::vector<Connection *> all;
+    for (const auto &entry : connections_) {
+        all.push_back(entry.second.get());
+    }
+    for (Connection *connection : all) {
+        connection->drain(); // buried objects live to the turn's end
+    }
+}
+
+void Worker::begin_drain(bool replaced, const std::function<void()> &closed)
+{
+    loop_.post([this, replaced, closed] {
+        if (!replaced) {
+            end_idle(); // before those come in that have not asked yet
         }
-        context_.closing = true;
-        std::vector<Connection *> all;
-        for (const auto &entry : connections_) {
-            all.push_back(entry.second.get());
+        if (!context_.closing) {
+            context_.closing = true;
+            if (replaced) {
+                acceptors_.clear();
+            } else {
+                watch({});
+            }
         }
-        for (Connection *connection : all) {
-            connection->drain(); // buried objects live to the turn's end
-        }
-        watch({});
         closed();
         report_if_drained();
     });

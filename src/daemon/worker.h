@@ -59,8 +59,10 @@ public:
                    const std::function<void()> &done);
     // Ends idle connections, takes who is waiting at the listeners, accepts
     // no more (`closed` is called then, on the worker's thread), and lets
-    // running exchanges finish.
-    void begin_drain(const std::function<void()> &closed);
+    // running exchanges finish. Where another process takes the sockets over
+    // (`replaced`) who waits there, and who is connected without a request, is
+    // left alone: the next answer ends the connection.
+    void begin_drain(bool replaced, const std::function<void()> &closed);
     // `answer` is called on the worker's thread, by its loop.
     void ping(const std::function<void()> &answer) { loop_.post(answer); }
     // Ends what still runs, with an error the client sees.
@@ -82,6 +84,7 @@ private:
     void complain(const char *what);
     void on_connection_closed(Connection &connection) override;
     void end_connections();
+    void end_idle();
     void report_if_drained();
     WorkerAnswer report(const WorkerQuestion &question);
 

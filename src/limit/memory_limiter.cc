@@ -5,7 +5,9 @@
 #include "llm_proxy/limit/memory_limiter.h"
 
 #include <algorithm>
-#include <cassert>
+#include <utility>
+
+#include "limit_memory.h"
 
 namespace llmproxy
 {
@@ -15,7 +17,6 @@ namespace
 
 constexpr int64_t kMinuteMs = 60'000;
 constexpr int64_t kDayMs = 1440 * kMinuteMs;
-constexpr int64_t kUnset = -1;
 
 // What is left of a limit that may have been lowered below its use.
 uint64_t left(uint64_t limit, uint64_t used)
@@ -34,103 +35,60 @@ int64_t day_of(int64_t wall_ms)
     return wall_ms % kDayMs < 0 ? day - 1 : day;
 }
 
-// Each block of records is twice as long as the one before, so that a few
-// pointers reach every slot and no record ever moves.
-constexpr uint64_t kFirstBlock = 1024;
-
-uint64_t block_size(size_t block)
+// Leaves windows behind that are over. A wall clock that steps back over
+// midnight keeps the day it had (else the day's limit would be given twice),
+// but a day that lies further ahead came from a wrong clock.
+void roll(LimitRecord &r, int64_t now_ms, int64_t today)
 {
-    return kFirstBlock << block;
-}
-
-struct Place {
-    size_t block = 0;
-    uint64_t index = 0;
-};
-
-Place find_place(uint32_t slot)
-{
-    Place place;
-    place.index = slot;
-    while (place.index >= block_size(place.block)) {
-        place.index -= block_size(place.block);
-        place.block++;
+    if (r.minute_start_ms != kUnset &&
+        now_ms - r.minute_start_ms >= kMinuteMs) {
+        r.minute_start_ms = kUnset;
+        r.minute_used = 0;
     }
-    return place;
+    if (today > r.day || r.day > today + 1) {
+        r.day = today;
+        r.day_used = 0;
+    }
 }
 
 } // namespace
 
-// The two windows of one token.
-struct MemoryLimitTable::Record {
-    std::mutex lock;
-    int64_t minute_start_ms = kUnset;
-    uint64_t minute_used = 0;
-    int64_t day = kUnset;
-    uint64_t day_used = 0;
-    std::atomic<uint64_t> running{0}; // not under the lock
-
-    // Leaves windows behind that are over. A wall clock that steps back over
-    // midnight keeps the day it had (else the day's limit would be given
-    // twice), but a day that lies further ahead came from a wrong clock.
-    void roll(int64_t now_ms, int64_t today)
-    {
-        if (minute_start_ms != kUnset &&
-            now_ms - minute_start_ms >= kMinuteMs) {
-            minute_start_ms = kUnset;
-            minute_used = 0;
-        }
-        if (today > day || day > today + 1) {
-            day = today;
-            day_used = 0;
-        }
-    }
-};
-
-MemoryLimitTable::MemoryLimitTable(const Clock &clock) : clock_(clock) {}
-
-MemoryLimitTable::~MemoryLimitTable()
+MemoryLimitTable::MemoryLimitTable(const Clock &clock)
+    : clock_(clock), records_(std::make_unique<LimitMemory>())
 {
-    for (const std::atomic<Record *> &block : blocks_) {
-        delete[] block.load(std::memory_order_relaxed);
-    }
 }
 
-MemoryLimitTable::Record &MemoryLimitTable::record(uint32_t slot)
+MemoryLimitTable::~MemoryLimitTable() = default;
+
+bool MemoryLimitTable::adopt(Fd memory, Error &err)
 {
-    const Place place = find_place(slot);
-    Record *records = blocks_[place.block].load(std::memory_order_acquire);
-    assert(records != nullptr);
-    return records[place.index];
+    return records_->adopt(std::move(memory), err);
 }
 
-uint32_t MemoryLimitTable::slot_of(const Sha256 &digest)
+int MemoryLimitTable::memory() const
 {
-    const auto next = static_cast<uint32_t>(slots_.size());
-    const uint32_t slot = slots_.emplace(digest, next).first->second;
-    const Place place = find_place(slot);
-    std::atomic<Record *> &block = blocks_[place.block];
-    if (block.load(std::memory_order_relaxed) == nullptr) {
-        block.store(new Record[block_size(place.block)],
-                    std::memory_order_release);
-    }
-    return slot;
+    return records_->fd();
+}
+
+bool MemoryLimitTable::reclaim()
+{
+    return records_->reclaim();
 }
 
 void MemoryLimitTable::assign_slots(TokenTable &tokens)
 {
     for (Principal &principal : tokens.principals()) {
-        principal.slot = slot_of(principal.digest);
+        principal.slot = records_->slot_of(principal.digest);
     }
 }
 
 std::vector<DayCounter> MemoryLimitTable::day_counters()
 {
     std::vector<DayCounter> counters;
-    for (const auto &[digest, slot] : slots_) {
-        Record &r = record(slot);
-        const std::lock_guard<std::mutex> guard(r.lock);
-        r.roll(clock_.mono_ms(), day_of(clock_.wall_ms()));
+    for (const auto &[digest, slot] : records_->slots()) {
+        LimitRecord &r = records_->record(slot);
+        const SharedLock guard(r.lock);
+        roll(r, clock_.mono_ms(), day_of(clock_.wall_ms()));
         if (r.day_used > 0) {
             counters.push_back({digest, r.day, r.day_used});
         }
@@ -141,8 +99,8 @@ std::vector<DayCounter> MemoryLimitTable::day_counters()
 void MemoryLimitTable::restore(const std::vector<DayCounter> &counters)
 {
     for (const DayCounter &counter : counters) {
-        Record &r = record(slot_of(counter.digest));
-        const std::lock_guard<std::mutex> guard(r.lock);
+        LimitRecord &r = records_->record(records_->slot_of(counter.digest));
+        const SharedLock guard(r.lock);
         r.day = counter.day;
         r.day_used = counter.used;
     }
@@ -150,11 +108,11 @@ void MemoryLimitTable::restore(const std::vector<DayCounter> &counters)
 
 LimitVerdict MemoryLimitTable::decide(const Principal &principal, bool take)
 {
-    Record &r = record(principal.slot);
-    const std::lock_guard<std::mutex> guard(r.lock);
+    LimitRecord &r = records_->record(principal.slot);
+    const SharedLock guard(r.lock);
     const int64_t now_ms = std::max(clock_.mono_ms(), r.minute_start_ms);
     const int64_t wall_ms = clock_.wall_ms();
-    r.roll(now_ms, day_of(wall_ms));
+    roll(r, now_ms, day_of(wall_ms));
 
     LimitVerdict verdict;
     if (is_used_up(principal.rpd, r.day_used)) {
@@ -193,8 +151,8 @@ LimitVerdict MemoryLimitTable::peek(const Principal &principal)
 void MemoryLimitTable::refund(const Principal &principal,
                               const LimitStamp &stamp)
 {
-    Record &r = record(principal.slot);
-    const std::lock_guard<std::mutex> guard(r.lock);
+    LimitRecord &r = records_->record(principal.slot);
+    const SharedLock guard(r.lock);
     if (r.minute_start_ms == stamp.minute_start_ms && r.minute_used > 0) {
         r.minute_used--;
     }
@@ -205,15 +163,15 @@ void MemoryLimitTable::refund(const Principal &principal,
 
 TokenUse MemoryLimitTable::use_of(const Principal &principal)
 {
-    Record &r = record(principal.slot);
-    const std::lock_guard<std::mutex> guard(r.lock);
+    LimitRecord &r = records_->record(principal.slot);
+    const SharedLock guard(r.lock);
     const int64_t now_ms = std::max(clock_.mono_ms(), r.minute_start_ms);
     const int64_t wall_ms = clock_.wall_ms();
-    r.roll(now_ms, day_of(wall_ms));
+    roll(r, now_ms, day_of(wall_ms));
     TokenUse use;
     use.minute = r.minute_used;
     use.day = r.day_used;
-    use.running = r.running.load(std::memory_order_relaxed);
+    use.running = r.running;
     if (r.minute_start_ms != kUnset) {
         use.reset_minute_ms = r.minute_start_ms + kMinuteMs - now_ms;
     }
@@ -223,8 +181,8 @@ TokenUse MemoryLimitTable::use_of(const Principal &principal)
 
 void MemoryLimitTable::reset(const Principal &principal)
 {
-    Record &r = record(principal.slot);
-    const std::lock_guard<std::mutex> guard(r.lock);
+    LimitRecord &r = records_->record(principal.slot);
+    const SharedLock guard(r.lock);
     r.minute_start_ms = kUnset;
     r.minute_used = 0;
     r.day_used = 0;
@@ -232,20 +190,22 @@ void MemoryLimitTable::reset(const Principal &principal)
 
 bool MemoryLimitTable::enter(const Principal &principal)
 {
-    std::atomic<uint64_t> &running = record(principal.slot).running;
-    uint64_t now = running.load(std::memory_order_relaxed);
-    do {
-        if (is_used_up(principal.concurrency, now)) {
-            return false;
-        }
-    } while (!running.compare_exchange_weak(now, now + 1,
-                                            std::memory_order_relaxed));
+    LimitRecord &r = records_->record(principal.slot);
+    const SharedLock guard(r.lock);
+    if (is_used_up(principal.concurrency, r.running)) {
+        return false;
+    }
+    r.running++;
+    r.running_of[records_->process()]++;
     return true;
 }
 
 void MemoryLimitTable::leave(uint32_t slot)
 {
-    record(slot).running.fetch_sub(1, std::memory_order_relaxed);
+    LimitRecord &r = records_->record(slot);
+    const SharedLock guard(r.lock);
+    r.running--;
+    r.running_of[records_->process()]--;
 }
 
 std::optional<LimitVerdict> MemoryLimiter::admit(const Principal &principal,

@@ -22,6 +22,13 @@ constexpr int kSecondsAtOnce = 2;
 
 } // namespace
 
+ReceiptBook::Mark ReceiptBook::mark_of(const Sha256 &signature)
+{
+    Mark mark;
+    std::copy_n(signature.begin(), mark.size(), mark.begin());
+    return mark;
+}
+
 size_t ReceiptBook::MarkHash::operator()(const Mark &mark) const noexcept
 {
     size_t hash = 0;
@@ -59,28 +66,24 @@ ReceiptBook::repeat(const std::string &request_id, const Sha256 &token,
     return found->second.answer;
 }
 
-void ReceiptBook::note(const std::string &request_id, const Sha256 &token,
-                       const Answer &answer, int64_t now_ms)
+// Under the lock; false if it is known, or there are too many.
+bool ReceiptBook::add(const std::string &request_id, const Entry &entry)
 {
-    const std::lock_guard<std::mutex> guard(lock_);
-    forget_old(now_ms);
     if (asked_.size() >= most_asked_) {
-        return;
+        return false;
     }
-    const Entry entry = {token, now_ms, answer};
     const auto [at, is_new] = asked_.try_emplace(request_id, entry);
     if (is_new) {
         order_.push_back(&*at);
     }
+    return is_new;
 }
 
-ReceiptFault ReceiptBook::use(const Receipt &receipt, int64_t now_ms)
+// Under the lock.
+ReceiptFault ReceiptBook::add(const Mark &mark, int64_t issued_s,
+                              int64_t now_ms)
 {
-    Mark mark;
-    std::copy_n(receipt.signature.begin(), mark.size(), mark.begin());
-    const std::lock_guard<std::mutex> guard(lock_);
-    forget_old(now_ms);
-    const auto second = seconds_.find(receipt.issued_s);
+    const auto second = seconds_.find(issued_s);
     if (second != seconds_.end() && second->second.used.count(mark) != 0) {
         return ReceiptFault::Used;
     }
@@ -93,11 +96,70 @@ ReceiptFault ReceiptBook::use(const Receipt &receipt, int64_t now_ms)
         }
         return ReceiptFault::TooMany;
     }
-    Second &issued = seconds_[receipt.issued_s];
+    Second &issued = seconds_[issued_s];
     issued.used.insert(mark);
     issued.last_ms = std::max(issued.last_ms, now_ms);
     used_++;
     return ReceiptFault::None;
+}
+
+void ReceiptBook::note(const std::string &request_id, const Sha256 &token,
+                       const Answer &answer, int64_t now_ms)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    forget_old(now_ms);
+    if (add(request_id, {token, now_ms, answer}) && witness_ != nullptr) {
+        witness_->on_receipt(
+            {request_id, token, now_ms, answer.issued_s, answer.verdict});
+    }
+}
+
+ReceiptFault ReceiptBook::use(const Receipt &receipt, int64_t now_ms)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    forget_old(now_ms);
+    const ReceiptFault fault =
+        add(mark_of(receipt.signature), receipt.issued_s, now_ms);
+    if (fault == ReceiptFault::None && witness_ != nullptr) {
+        witness_->on_receipt(
+            {"", receipt.signature, now_ms, receipt.issued_s, {}});
+    }
+    return fault;
+}
+
+std::vector<ReceiptNote> ReceiptBook::watch(ReceiptWitness *witness)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    witness_ = witness;
+    std::vector<ReceiptNote> all;
+    all.reserve(order_.size() + used_);
+    for (const Entries::value_type *known : order_) {
+        const auto &[request_id, entry] = *known;
+        all.push_back({request_id, entry.token, entry.noted_ms,
+                       entry.answer.issued_s, entry.answer.verdict});
+    }
+    for (const auto &[issued_s, second] : seconds_) {
+        for (const Mark &mark : second.used) {
+            ReceiptNote note;
+            std::copy(mark.begin(), mark.end(), note.digest.begin());
+            note.at_ms = second.last_ms;
+            note.issued_s = issued_s;
+            all.push_back(note);
+        }
+    }
+    return all;
+}
+
+void ReceiptBook::merge(const ReceiptNote &note, int64_t now_ms)
+{
+    const std::lock_guard<std::mutex> guard(lock_);
+    forget_old(now_ms);
+    if (note.request_id.empty()) {
+        (void)add(mark_of(note.digest), note.issued_s, note.at_ms);
+    } else {
+        (void)add(note.request_id,
+                  {note.digest, note.at_ms, {note.verdict, note.issued_s}});
+    }
 }
 
 } // namespace llmproxy

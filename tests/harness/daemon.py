@@ -50,6 +50,15 @@ def run_daemon(*arguments, env=None, cwd=None, preexec=None):
     return done.returncode, done.stdout, done.stderr
 
 
+def gone(pid):
+    """It has ended; nobody may be there to reap it."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return text.rsplit(")", 1)[1].split()[0] in "ZX"
+
+
 def eventually(truth, seconds=10):
     end = time.monotonic() + seconds * SLOW
     while not truth():
@@ -63,12 +72,13 @@ class Daemon:
     Settings are keyword arguments; LISTEN is 127.0.0.1:0 and TOKENS_JSON has
     the one token TOKEN unless they are given. None leaves a setting out.
     `arguments` follow -c on the command line, `before` is the command that
-    becomes the daemon and gets the descriptors `pass_fds`.
+    becomes the daemon and gets the descriptors `pass_fds`, `program` what an
+    upgrade starts again.
     """
 
     def __init__(self, folder, tokens=None, env=None, preexec=None,
                  names=None, arguments=(), before=(), pass_fds=(),
-                 **settings):
+                 program=DAEMON, **settings):
         self.folder = pathlib.Path(folder)
         self.config = self.folder / "llm-proxy.conf"
         self.log_path = self.folder / "stderr"
@@ -76,6 +86,7 @@ class Daemon:
         self.names_path = self.folder / "names"
         self.access_path = self.folder / "access.log"
         self.clock_ms = 0
+        self.successors = []  # of self.process, by upgrades
         self.advance(0)
         self.set_names(names or {})
         self.settings = {
@@ -91,7 +102,7 @@ class Daemon:
         self.write_config()
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [*before, DAEMON, "-c", str(self.config),
+                [*before, str(program), "-c", str(self.config),
                  *map(str, arguments)],
                 stderr=log, stdin=subprocess.DEVNULL, preexec_fn=preexec,
                 pass_fds=pass_fds,
@@ -104,7 +115,12 @@ class Daemon:
 
     @property
     def pid(self):
-        return self.process.pid
+        return self.pids[-1]
+
+    @property
+    def pids(self):
+        """Of all processes there were, the newest last."""
+        return [self.process.pid, *self.successors]
 
     @property
     def log(self):
@@ -142,13 +158,30 @@ class Daemon:
         while time.monotonic() < end:
             if len(re.findall(pattern, self.log)) >= times:
                 return
-            if self.process.poll() is not None:
+            if gone(self.pid):
                 break
             time.sleep(0.01)
         raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
 
     def signal(self, number):
-        self.process.send_signal(number)
+        if self.successors:
+            os.kill(self.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def upgrade(self, good=True):
+        """Another process takes over, or cannot."""
+        set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+        pattern = r"ready, |upgrade failed: "
+        before = len(re.findall(pattern, self.log))
+        self.signal(signal.SIGUSR2)
+        self.wait_log(pattern, times=before + 1)
+        last = re.findall(pattern, self.log)[-1]
+        assert last.startswith("ready") == good, self.log
+        if good:
+            self.successors.append(int(re.findall(
+                r"upgrade: process (\d+) takes over", self.log)[-1]))
 
     def reload(self, good=True):
         pattern = r"reloaded, |reload failed"
@@ -220,20 +253,31 @@ class Daemon:
             assert len(shares) < 10 * SLOW, f"busy while idle: {shares}"
 
     def wait_exit(self, seconds=15):
+        """The first process' exit code, when all have ended."""
+        eventually(lambda: all(map(gone, self.successors)), seconds)
+        for pid in self.successors:
+            try:
+                status = os.waitpid(pid, os.WNOHANG)[1]
+            except ChildProcessError:
+                continue  # its predecessor, which lived, has seen it
+            assert status == 0, f"{pid}: wait status {status}\n{self.log}"
+        self.successors.clear()
         return self.process.wait(seconds * SLOW)
 
     def stop(self):
         """Ends it if it still runs; whatever happened, it must have been
         clean."""
-        if self.process.poll() is None:
+        if self.process.poll() is None or self.successors:
             try:
                 self.check_idle()
             finally:
                 self.signal(signal.SIGINT)
             try:
                 self.wait_exit()
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+            except (subprocess.TimeoutExpired, AssertionError):
+                for pid in self.pids:
+                    if not gone(pid):
+                        os.kill(pid, signal.SIGKILL)
                 self.process.wait()
                 raise AssertionError(f"did not end:\n{self.log}") from None
         assert not REPORT.search(self.log), self.log

@@ -11,7 +11,7 @@ import stat
 import tempfile
 
 import pytest
-from daemon import TOKEN, eventually, run_daemon
+from daemon import TOKEN, eventually, gone, run_daemon
 from raw import Client, ask
 
 NOBODY = pwd.getpwnam("nobody")
@@ -56,23 +56,6 @@ def background(world):
     yield start
     if pid_file.exists() and pid_file.read_text().strip():
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
-
-
-def gone(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return zombie(pid)
-
-
-def zombie(pid):
-    """Nobody may be there to reap what the starter left."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-    return text.rsplit(")", 1)[1].split()[0] == "Z"
 
 
 def serves(background):

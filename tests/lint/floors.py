@@ -27,7 +27,8 @@ LIBRARIES = [
     (r"curl/.*", r"src/upstream/"),
     (r"hiredis/.*", r"src/limit/(redis_(connection|tls)|reply_reader)\.cc"),
     (r"event2/.*|event\.h|ev(dns|http|rpc|util)\.h", r"src/(loop|daemon)/"),
-    (r"thread|future|condition_variable|pthread\.h", r"src/daemon/"),
+    (r"thread|future|condition_variable", r"src/daemon/"),
+    (r"pthread\.h", r"src/daemon/|src/limit/limit_memory\.h"),
 ]
 
 # What the dialect does without, wherever it stands.

@@ -107,6 +107,7 @@ struct Config {
     uint64_t queue_size = 0; // exchanges that may wait for one backend
     int64_t drain_delay_ms = 0;
     int64_t drain_timeout_ms = 0;
+    int64_t upgrade_timeout_ms = 0;
 
     LogLevel log_level = LogLevel::Notice;
     LogFormat log_format = LogFormat::Text;

@@ -2,19 +2,19 @@
 #define LLM_PROXY_LIMIT_MEMORY_LIMITER_H
 
 #include "llm_proxy/base/clock.h"
+#include "llm_proxy/base/error.h"
+#include "llm_proxy/base/fd.h"
 #include "llm_proxy/limit/day_counters.h"
 #include "llm_proxy/limit/limiter.h"
 
-#include <array>
-#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace llmproxy
 {
+
+class LimitMemory;
 
 // What a token has used.
 struct TokenUse {
@@ -27,7 +27,9 @@ struct TokenUse {
 
 // The counters of all tokens, shared by every worker of the process and kept
 // over reloads. One record per digest with a lock of its own; records are
-// never moved or freed while the process lives.
+// never moved or freed while the process lives. They are in memory that a
+// process which takes this one's place shares, until the last request of this
+// one has ended: both together admit what one would.
 class MemoryLimitTable
 {
 public:
@@ -38,6 +40,14 @@ public:
     MemoryLimitTable(MemoryLimitTable &&) = delete;
     MemoryLimitTable &operator=(MemoryLimitTable &&) = delete;
 
+    // Goes on with the records of another process. Before anything else.
+    [[nodiscard]] bool adopt(Fd memory, Error &err);
+    // The descriptor of the records, for another process' adopt(); 100 or
+    // above.
+    int memory() const;
+    // Gives back what processes had running that died; true if there is
+    // another one. Called by the supervisor.
+    bool reclaim();
     // Gives every principal the slot of its record, making new ones. Called
     // by the supervisor before a configuration is published.
     void assign_slots(TokenTable &tokens);
@@ -61,14 +71,10 @@ public:
     void leave(uint32_t slot);
 
 private:
-    struct Record;
-    Record &record(uint32_t slot);
-    uint32_t slot_of(const Sha256 &digest);
     LimitVerdict decide(const Principal &principal, bool take);
 
     const Clock &clock_;
-    std::array<std::atomic<Record *>, 23> blocks_{};         // any 32-bit slot
-    std::unordered_map<Sha256, uint32_t, DigestHash> slots_; // supervisor only
+    std::unique_ptr<LimitMemory> records_;
 };
 
 // A worker's door to the table: answers at once, always.
