@@ -26,6 +26,7 @@ public:
     Service(EventLoop &loop, Crew &crew,
             const std::atomic<uint64_t> &connections,
             const Environment &environment);
+    ~Service() = default;
     Service(const Service &) = delete;
     Service &operator=(const Service &) = delete;
 

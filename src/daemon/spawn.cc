@@ -63,7 +63,9 @@ int start(const Program &program, const std::vector<int> &sources,
     std::vector<std::string> arguments = program.arguments;
     std::vector<std::string> environment;
     for (const auto &[name, value] : program.environment) {
-        environment.push_back(name + "=" + value);
+        environment.push_back(name);
+        environment.back() += '=';
+        environment.back() += value;
     }
     if (code == 0) {
         code = posix_spawn(&child, program.path.c_str(), &actions, &attributes,

@@ -133,6 +133,7 @@ bool Supervisor::begin_serving(bool took_over)
     Error err;
     if (took_over) {
         use_error_output(std::move(launch_.error_output));
+        log_reopen(); // the journal, perhaps
         listeners_.own();
         if (launch_.pid_fd.valid()) {
             launch_.pid_file.adopt(launch_.pid_path, std::move(launch_.pid_fd));

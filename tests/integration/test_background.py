@@ -226,6 +226,24 @@ def test_tokens_it_may_no_longer_read(background):
 
 
 @pytest.mark.usefixtures("root")
+def test_an_upgrade_needs_no_privileges(background):
+    folder = background.folder
+    port = 81
+    code, err = background("-u", "nobody", LISTEN=(
+        f"127.0.0.1:{port},unix:{folder}/http"))
+    assert code == 0, err
+    first = int(background.pid_file.read_text())
+    os.kill(first, signal.SIGUSR2)
+    log = folder / "error.log"
+    eventually(lambda: log.read_text().count("ready, ") == 2)
+    second = int(background.pid_file.read_text())
+    assert second != first
+    assert status_of(second)["Uid"].split() == [str(NOBODY.pw_uid)] * 4
+    assert int(status_of(second)["CapEff"], 16) == 0
+    assert ask(port, "/healthz").status == 200 and serves(background)
+
+
+@pytest.mark.usefixtures("root")
 def test_a_group_of_its_own(background):
     assert background("--user", "65533", "--group", "7")[0] == 0
     pid = int(background.pid_file.read_text())

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -63,8 +64,8 @@ def test_its_life_is_told(proxy, manager):
         assert not told
         told = manager.message()
         assert told["READY"] == "1"
-        assert told["STATUS"].startswith(
-            "serving, 0" if good else "serving, the reload failed, 0")
+        state = "serving" if good else "serving, the reload failed"
+        assert re.fullmatch(rf"{state}, [01] clients", told["STATUS"])
     daemon.signal(signal.SIGTERM)
     told = manager.message()
     assert told["STOPPING"] == "1"
@@ -203,6 +204,17 @@ def test_sockets_that_are_passed_are_served(proxy, tmp_path, names):
             assert waiting.ask(body=chat()).status == 200
         daemon.stop()
         assert os.path.exists(unix)
+
+
+def test_sockets_that_are_passed_outlive_an_upgrade(proxy):
+    with socket.create_server(("127.0.0.1", 0)) as tcp:
+        port = tcp.getsockname()[1]
+        daemon = activated(proxy, [tcp], "http")
+        for _ in range(2):
+            daemon.upgrade()
+            assert ask(port, body=chat()).status == 200
+        assert daemon.log.count(f"127.0.0.1:{port}, bound by") == 3
+        daemon.stop()
 
 
 def test_sockets_of_another_process_are_left_alone(proxy):

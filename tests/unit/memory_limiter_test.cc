@@ -5,9 +5,15 @@
 #include "llm_proxy/limit/ticket.h"
 
 #include <atomic>
+#include <csignal>
+#include <cstring>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cmocka.hpp"
 
@@ -472,6 +478,68 @@ static void an_operator_sees_the_use_and_takes_it_back(void **)
     f.table.leave(f.principal.slot);
 }
 
+// Another process that goes on with the same records, uses two units and one
+// place, and dies with what `end` does. True if all was as it should be.
+static bool other_process(Fixture &f, void (*end)())
+{
+    const pid_t child = fork();
+    if (child == 0) {
+        MemoryLimitTable table(f.clock);
+        Error err;
+        TokenTable tokens;
+        std::string why;
+        Principal principal = f.principal;
+        bool ok = table.adopt(Fd(dup(f.table.memory())), err) &&
+                  tokens.add(principal, why);
+        table.assign_slots(tokens);
+        principal.slot = tokens.principals()[0].slot;
+        ok = ok && table.reclaim() &&
+             table.admit(principal).remaining_minute == 2 &&
+             table.admit(principal).remaining_minute == 1 &&
+             table.enter(principal) && !table.enter(principal);
+        if (ok) {
+            end();
+        }
+        _exit(1);
+    }
+    int status = 0;
+    return waitpid(child, &status, 0) == child &&
+           (WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+}
+
+static void processes_count_in_one_place(void **)
+{
+    Fixture f(5, 0);
+    f.principal.concurrency = 2;
+    assert_int_equal(f.admit_many(2), 2);
+    assert_true(f.table.enter(f.principal));
+    assert_true(other_process(f, [] { raise(SIGKILL); }));
+    assert_int_equal(f.admit_many(5), 1);
+    // What it had running ends with it.
+    assert_false(f.table.enter(f.principal));
+    assert_false(f.table.reclaim());
+    assert_true(f.table.enter(f.principal));
+    assert_false(f.table.enter(f.principal));
+    f.table.leave(f.principal.slot);
+    f.table.leave(f.principal.slot);
+    f.clock.advance(60000);
+    assert_int_equal(f.admit_many(2), 2);
+    assert_true(f.table.enter(f.principal));
+    assert_true(other_process(f, [] { _exit(0); }));
+}
+
+static void records_of_another_layout_are_left_alone(void **)
+{
+    Fixture f(5, 0);
+    Error err;
+    const Fd file(memfd_create("other", MFD_CLOEXEC));
+    assert_false(f.table.adopt(Fd(dup(file.get())), err));
+    assert_int_equal(ftruncate(file.get(), 8192), 0);
+    assert_false(f.table.adopt(Fd(dup(file.get())), err));
+    assert_non_null(strstr(err.message.c_str(), "another layout"));
+    assert_int_equal(f.admit_many(6), 5);
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
@@ -491,6 +559,8 @@ int main()
         cmocka_unit_test(a_refund_counts_in_its_own_windows_only),
         cmocka_unit_test(a_reload_keeps_counters_and_lowers_limits_at_once),
         cmocka_unit_test(tokens_do_not_share_a_record),
+        cmocka_unit_test(processes_count_in_one_place),
+        cmocka_unit_test(records_of_another_layout_are_left_alone),
         cmocka_unit_test(many_threads_get_exactly_the_limit),
         cmocka_unit_test(a_receipt_takes_nothing_and_gives_back_what_it_is_of),
         cmocka_unit_test(a_ticket_is_refunded_once_wherever_it_moved),

@@ -237,6 +237,77 @@ void a_full_book_says_so_once(void **)
     assert_null(strstr(said + 1, "more than"));
 }
 
+// What one book is told, a second one knows.
+class Copier final : public ReceiptWitness
+{
+public:
+    explicit Copier(ReceiptBook &book) : book_(book) {}
+    void on_receipt(const ReceiptNote &note) override
+    {
+        ReceiptNote read;
+        assert_true(parse_receipt_note(format_receipt_note(note), read));
+        book_.merge(read, note.at_ms);
+    }
+
+private:
+    ReceiptBook &book_;
+};
+
+void two_books_know_the_same(void **)
+{
+    ReceiptBook first;
+    ReceiptBook second;
+    Copier copier(second);
+    first.note("before", kToken, answer_of(7), 1000);
+    assert_fault(first.use(checked(1, kNow), 1000), ReceiptFault::None);
+    for (const ReceiptNote &note : first.watch(&copier)) {
+        copier.on_receipt(note);
+    }
+    first.note("after", kToken, answer_of(8), 2000);
+    assert_fault(first.use(checked(2, kNow + 1), 2500), ReceiptFault::None);
+    assert_int_equal(
+        second.repeat("before", kToken, 2000)->verdict.stamp.minute_start_ms,
+        7);
+    assert_int_equal(
+        second.repeat("after", kToken, 3000)->verdict.stamp.minute_start_ms, 8);
+    assert_false(second.repeat("after", kOther, 3000).has_value());
+    assert_false(second.repeat("before", kToken, 6001).has_value());
+    assert_fault(second.use(checked(1, kNow), 3000), ReceiptFault::Used);
+    assert_fault(second.use(checked(2, kNow + 1), 3000), ReceiptFault::Used);
+    assert_fault(second.use(checked(3, kNow + 1), 3000), ReceiptFault::None);
+    (void)first.watch(nullptr);
+    first.note("alone", kToken, answer_of(9), 3000);
+    assert_false(second.repeat("alone", kToken, 3000).has_value());
+}
+
+void a_note_is_read_as_it_was_written(void **)
+{
+    ReceiptNote charged = {"an-id", kToken, -5, kNow, answer_of(-1).verdict};
+    charged.verdict.rpm = UINT64_MAX;
+    charged.verdict.reset_day_ms = INT64_MIN;
+    charged.verdict.outcome = LimitVerdict::Outcome::DeniedDay;
+    charged.verdict.stamp.source = LimitStamp::Source::StandIn;
+    ReceiptNote read;
+    for (const ReceiptNote &note :
+         {charged, ReceiptNote{"", kOther, 6, kNow, {}}}) {
+        const std::string line = format_receipt_note(note);
+        assert_true(parse_receipt_note(line, read));
+        assert_string_equal(format_receipt_note(read).c_str(), line.c_str());
+        assert_int_equal(read.at_ms, note.at_ms);
+        assert_true(read.verdict.outcome == note.verdict.outcome);
+        assert_true(read.verdict.reset_day_ms == note.verdict.reset_day_ms);
+        for (size_t size = 0; size < line.size(); size++) {
+            if (line[size] == ' ') {
+                assert_false(parse_receipt_note(line.substr(0, size), read));
+            }
+        }
+        assert_false(parse_receipt_note(line + " 1", read));
+        assert_false(parse_receipt_note("x" + line, read));
+    }
+    assert_false(parse_receipt_note("used zz 1 0", read));
+    assert_false(parse_receipt_note("", read));
+}
+
 void only_one_thread_uses_it(void **)
 {
     ReceiptBook book;
@@ -271,6 +342,8 @@ int main()
         cmocka_unit_test(millions_are_told_apart),
         cmocka_unit_test(a_full_book_takes_no_receipt),
         cmocka_unit_test(a_full_book_says_so_once),
+        cmocka_unit_test(two_books_know_the_same),
+        cmocka_unit_test(a_note_is_read_as_it_was_written),
         cmocka_unit_test(only_one_thread_uses_it),
     };
     return cmocka_run_group_tests_name("receipt", tests, nullptr, nullptr);
