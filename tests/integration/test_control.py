@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ctl import (ask_json, control_client, ctl, rest, run_ctl, stopped_thread)
-from daemon import SLOW, TOKEN, run_daemon
+from daemon import SLOW, TOKEN, eventually, run_daemon
 from raw import Client, ask, chat, request
 
 ALICE = [{"token": TOKEN, "label": "alice", "rpm": 3, "rpd": 100}]
@@ -54,13 +54,6 @@ def start_stream(daemon, model="vllm:m"):
     answer = client.head()
     client.chunk(answer)
     return client, answer
-
-
-def eventually(found, seconds=10):
-    end = time.monotonic() + seconds * SLOW
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_status(controlled):

@@ -112,10 +112,10 @@ def test_usr1_reopens_the_logs(proxy, tmp_path):
 @pytest.mark.threads
 def test_no_other_signal_ends_it(proxy, workers):
     daemon, _ = proxy(lambda _, peer: peer.whole({"ok": 1}), WORKERS=workers)
-    harmless = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM,
-                signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR,
-                signal.SIGXFSZ, signal.SIGPIPE, signal.SIGCHLD, signal.SIGURG, signal.SIGRTMIN,
-                signal.SIGRTMAX}
+    harmless = {signal.SIGUSR1, signal.SIGALRM, signal.SIGVTALRM,
+                signal.SIGPROF, signal.SIGIO, signal.SIGPWR, signal.SIGXFSZ,
+                signal.SIGPIPE, signal.SIGCHLD, signal.SIGURG,
+                signal.SIGRTMIN, signal.SIGRTMAX}
     for number in sorted(harmless):
         daemon.signal(number)
         assert ask(daemon.port, body=chat()).status == 200

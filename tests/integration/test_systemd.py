@@ -1,7 +1,5 @@
 """What systemd and the daemon say to each other, and the shipped units."""
 
-import contextlib
-import ctypes
 import os
 import pathlib
 import re
@@ -13,12 +11,11 @@ import sys
 import time
 
 import pytest
+from ctl import stopped_thread
 from daemon import DAEMON, ROOT, SLOW, TOKEN, clean_environment, eventually
 from manager import Manager
 from raw import Client, ask, chat, request
 
-PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
-WALL = 0x40000000
 # Becomes the daemon with the descriptors argv[1] from 3 on, as systemd does.
 ACTIVATE = [sys.executable, "-c", """
 import os, sys
@@ -114,22 +111,6 @@ def test_a_manager_that_is_not_there(proxy, name, words):
 
 # The watchdog -----------------------------------------------------------------
 
-@contextlib.contextmanager
-def stopped(tid):
-    """One thread of a process does not run within."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    nothing = ctypes.c_void_p(None)
-    tid = int(tid)
-    assert libc.ptrace(PTRACE_SEIZE, tid, nothing, nothing) == 0, \
-        os.strerror(ctypes.get_errno())
-    assert libc.ptrace(PTRACE_INTERRUPT, tid, nothing, nothing) == 0
-    os.waitpid(tid, WALL)
-    try:
-        yield
-    finally:
-        assert libc.ptrace(PTRACE_DETACH, tid, nothing, nothing) == 0
-
-
 @pytest.mark.threads
 @pytest.mark.parametrize("manager", ["path"], indirect=True)
 def test_a_stuck_worker_starves_the_watchdog(proxy, manager, workers):
@@ -142,7 +123,7 @@ def test_a_stuck_worker_starves_the_watchdog(proxy, manager, workers):
     threads = sorted(int(tid) for tid in daemon.threads())
     assert len(threads) == 1 + workers
     for worker in {threads[1], threads[-1]}:
-        with stopped(worker):
+        with stopped_thread(worker):
             # What was answered before may still be told.
             manager.quiet("WATCHDOG", 2 * period_ms / 1000)
             assert manager.quiet("WATCHDOG", 5 * period_ms / 1000)

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from ctl import ask_json, ctl
 from daemon import DAEMON, SLOW, eventually, gone, run_daemon
 from manager import Manager
 from raw import Client, ask, chat, crowd, request
@@ -351,6 +352,32 @@ def test_the_service_manager_is_told(proxy, tmp_path):
     stream.close()
     daemon.stop()
     manager.close()
+
+
+def test_the_control_socket_is_the_new_ones(replaceable, tmp_path):
+    start, replace = replaceable
+    path = tmp_path / "control.sock"
+    daemon = start(CONTROL_SOCKET=path)
+    first = ask_json(daemon, "status")["pid"]
+    replace("#!/bin/sh\nexec sleep 60\n")
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait_log("process [0-9]+ is starting")
+    refused = ctl(daemon, "reload")
+    assert refused.code == 69, refused
+    assert "no reload while an upgrade is under way" in refused.err
+    child = int(re.findall(r"process (\d+) is starting", daemon.log)[-1])
+    os.kill(child, signal.SIGKILL)
+    daemon.wait_log("upgrade failed: it was ended by signal 9")
+    assert ask_json(daemon, "status")["pid"] == first
+    (tmp_path / "llm-proxyd").unlink()
+    (tmp_path / "llm-proxyd").symlink_to(DAEMON)
+    daemon.upgrade()
+    assert ask_json(daemon, "status")["pid"] == daemon.pid != first
+    eventually(lambda: gone(first))
+    assert ctl(daemon, "reload").code == 0
+    assert not path.with_name("control.sock.new").exists()
+    daemon.stop()
+    assert not path.exists()
 
 
 def test_a_background_daemon(tmp_path):
