@@ -13,6 +13,33 @@
 namespace llmproxy
 {
 
+namespace
+{
+
+bool fits_together(const Options &options)
+{
+    if (options.connect && !options.test) {
+        (void)fprintf(stderr, "llm-proxyd: --connect is a part of -t\n"
+                              "Try 'llm-proxyd --help'.\n");
+        return false;
+    }
+    return true;
+}
+
+bool nothing_is_left(int argc, char **argv)
+{
+    if (optind < argc) {
+        (void)fprintf(stderr,
+                      "llm-proxyd: unexpected argument '%s'\n"
+                      "Try 'llm-proxyd --help'.\n",
+                      argv[optind]);
+        return false;
+    }
+    return true;
+}
+
+} // namespace
+
 bool parse_options(int argc, char **argv, Options &out)
 {
     static const option long_options[] = {
@@ -82,19 +109,7 @@ bool parse_options(int argc, char **argv, Options &out)
             return false;
         }
     }
-    if (out.connect && !out.test) {
-        (void)fprintf(stderr, "llm-proxyd: --connect is a part of -t\n"
-                              "Try 'llm-proxyd --help'.\n");
-        return false;
-    }
-    if (optind < argc) {
-        (void)fprintf(stderr,
-                      "llm-proxyd: unexpected argument '%s'\n"
-                      "Try 'llm-proxyd --help'.\n",
-                      argv[optind]);
-        return false;
-    }
-    return true;
+    return fits_together(out) && nothing_is_left(argc, argv);
 }
 
 void print_usage()

@@ -20,7 +20,7 @@ namespace
 constexpr long kReceiveBuffer = 8192;
 constexpr long kUploadBuffer = 16384;
 // libcurl expects "100 Continue" for bodies of over 1 MiB.
-constexpr curl_off_t kMayExpect = 256 * 1024;
+constexpr curl_off_t kMayExpect = curl_off_t{256} * 1024;
 constexpr size_t kMaxHead = size_t{64} * 1024;
 constexpr size_t kMaxDetachedBytes = size_t{64} * 1024;
 constexpr int64_t kDetachedMs = 1000;

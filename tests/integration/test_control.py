@@ -163,9 +163,9 @@ def test_reset_in_redis(controlled, redis, lease):
     for _ in range(2):
         statuses = [ask(daemon.port, body=chat()).status
                     for _ in range(limit + 20)]
-        # Units of a lease may be with a worker that nobody asks.
+        # Units of a lease may be with a worker that nobody asks, or not yet.
         assert (limit - 32 if lease else 3) <= statuses.count(200) <= limit
-        assert statuses[-1] == 429
+        assert lease or statuses[-1] == 429
         done = ctl(daemon, "limiter", "reset", "alice")
         assert (done.code, done.out) == (0, "reset, in redis\n"), done.err
     assert ask(daemon.port, body=chat()).status == 200

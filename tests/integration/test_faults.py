@@ -42,6 +42,7 @@ def most_descriptors(pid, more):
 
 
 # S1
+@pytest.mark.native
 def test_without_descriptors_those_inside_are_served(proxy):
     daemon, backend = proxy(lambda _, peer: peer.whole({"ok": 1}), WORKERS=1)
     with Client(daemon.port) as inside, contextlib.ExitStack() as stack:

@@ -220,7 +220,7 @@ def test_what_a_backend_repeats_is_counted(daemon):
 
 
 def test_the_time_of_a_decision_is_logged(proxy):
-    daemon, _ = proxy(lambda _, peer: peer.whole({"ok": 1}))
+    daemon, _ = proxy(lambda _, peer: peer.whole({"ok": 1}), WORKERS=1)
     assert ask(daemon.port, body=chat()).status == 200
     assert ask(daemon.port, "/healthz", token=None).status == 200
     lines = daemon.wait_access(2)
