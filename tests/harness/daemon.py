@@ -223,6 +223,13 @@ class Daemon:
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"RssAnon:\s+(\d+)", text)[1])
 
+    def thread(self, name):
+        """The kernel's number of the thread with that name."""
+        (task,) = [task for task in
+                   pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+                   if (task / "comm").read_text() == f"{name}\n"]
+        return int(task.name)
+
     def threads(self):
         """The kernel's numbers of each thread: (state, CPU seconds)."""
         found = {}

@@ -8,7 +8,6 @@ import socket
 import stat
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from ctl import (ask_json, control_client, ctl, rest, run_ctl, stopped_thread)
@@ -465,9 +464,7 @@ def test_who_does_not_read_keeps_nobody_out(controlled):
 
 def test_a_stuck_worker_is_named(controlled):
     daemon = controlled(WORKERS=2, tokens=ALICE)
-    (first,) = [task for task in Path(f"/proc/{daemon.pid}/task").iterdir()
-                if (task / "comm").read_text() == "worker 0\n"]
-    with stopped_thread(int(first.name)):
+    with stopped_thread(daemon.thread("worker 0")):
         began = time.monotonic()
         done = ctl(daemon, "--json", "status")
         assert time.monotonic() - began < 5 * SLOW
