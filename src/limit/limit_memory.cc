@@ -65,6 +65,17 @@ void init_mutex(pthread_mutex_t &mutex)
     pthread_mutexattr_destroy(&attributes);
 }
 
+// The byte whose lock says that a process lives.
+struct flock place_lock(size_t process)
+{
+    struct flock place = {};
+    place.l_type = F_WRLCK;
+    place.l_whence = SEEK_SET;
+    place.l_start = static_cast<off_t>(process);
+    place.l_len = 1;
+    return place;
+}
+
 void *map(int fd, uint64_t size, uint64_t offset)
 {
     void *at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
@@ -170,21 +181,13 @@ bool LimitMemory::adopt(Fd memory, Error &err)
 
 bool LimitMemory::lock_place(size_t process) const
 {
-    struct flock place = {};
-    place.l_type = F_WRLCK;
-    place.l_whence = SEEK_SET;
-    place.l_start = static_cast<off_t>(process);
-    place.l_len = 1;
+    struct flock place = place_lock(process);
     return fcntl(fd_.get(), F_SETLK, &place) == 0;
 }
 
 bool LimitMemory::is_alive(size_t process) const
 {
-    struct flock place = {};
-    place.l_type = F_WRLCK;
-    place.l_whence = SEEK_SET;
-    place.l_start = static_cast<off_t>(process);
-    place.l_len = 1;
+    struct flock place = place_lock(process);
     return fcntl(fd_.get(), F_GETLK, &place) == -1 || place.l_type != F_UNLCK;
 }
 
