@@ -65,6 +65,10 @@ class Nginx:
         # that is only looked for may be another's by the time it is used.
         self.sockets = [socket.create_server(("127.0.0.1", 0), backlog=511)
                         for _ in 2 * SHAPES]
+        for each in self.sockets:
+            # nginx trusts its forerunner with it; in a worker that another
+            # was quicker than, accept would block all else for good.
+            each.setblocking(False)
         ports = [each.getsockname()[1] for each in self.sockets]
         self.port = dict(zip(SHAPES, ports))
         self.tls = dict(zip(SHAPES, ports[len(SHAPES):]))

@@ -189,18 +189,19 @@ def test_a_backend_that_dies_in_its_answer(proxy):
 
 
 def test_a_client_that_leaves_frees_the_backend(proxy):
-    left = threading.Event()
+    begun, left = threading.Event(), threading.Event()
 
     def handler(_, peer):
         peer.head(200, "application/json")
         peer.chunk(b'{"embeddings":[[0.5')
+        begun.set()
         if peer.wait_closed(20):
             left.set()
 
-    daemon, behind = proxy(handler)
+    daemon, _ = proxy(handler)
     with Client(daemon.port) as client:
         client.send(request(PATH, embed()))
-        behind.wait_requests(1)
+        assert begun.wait(20)
     assert left.wait(20)
     assert daemon.wait_access(1)[0]["cause"] == "client_gone"
 
