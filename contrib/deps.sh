@@ -21,7 +21,7 @@ packages() {
             libssl-dev libcmocka-dev "libllhttp-dev|node-llhttp" python3 \
             python3-venv ca-certificates curl ;;
     apt:check)
-        echo clang clang-format clang-tidy libclang-rt-dev mandoc \
+        echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
             "valkey-server|redis-server" openssl ;;
     apt:bench)

@@ -53,6 +53,16 @@ bool add_stops(json_t *options, json_t *value, const std::string &param,
     return true;
 }
 
+bool may_set_option(const Config &config, std::string_view name)
+{
+    const std::vector<std::string> &allowed = config.ollama_options_allow;
+    const OllamaOption *option = find_ollama_option(name);
+    if (option == nullptr || allowed.empty()) {
+        return option != nullptr && !option->reloads_model;
+    }
+    return std::find(allowed.begin(), allowed.end(), name) != allowed.end();
+}
+
 } // namespace
 
 bool add_option(json_t *options, std::string_view name, json_t *value,
@@ -84,16 +94,6 @@ bool add_option(json_t *options, std::string_view name, json_t *value,
     json_object_set_new(options, option->name,
                         whole ? json_integer(integer) : json_incref(value));
     return true;
-}
-
-bool may_set_option(const Config &config, std::string_view name)
-{
-    const std::vector<std::string> &allowed = config.ollama_options_allow;
-    const OllamaOption *option = find_ollama_option(name);
-    if (option == nullptr || allowed.empty()) {
-        return option != nullptr && !option->reloads_model;
-    }
-    return std::find(allowed.begin(), allowed.end(), name) != allowed.end();
 }
 
 bool add_client_option(const Config &config, json_t *options,

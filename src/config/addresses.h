@@ -45,7 +45,7 @@ inline bool parse_unix_address(std::string_view path, ListenAddress &out,
         if (!parse_unix_address(text.substr(5), address, err)) {
             return false;
         }
-        out = address;
+        out = std::move(address);
         return true;
     }
     const size_t colon = text.rfind(':');
@@ -76,7 +76,7 @@ inline bool parse_unix_address(std::string_view path, ListenAddress &out,
     }
     address.host = host;
     address.port = static_cast<uint16_t>(port);
-    out = address;
+    out = std::move(address);
     return true;
 }
 

@@ -221,7 +221,7 @@ inline bool read_names(const std::string &value,
             names.emplace_back(name);
         }
     }
-    out = names;
+    out = std::move(names);
     return true;
 }
 
@@ -269,7 +269,7 @@ inline bool read_cors_origins(const Setting & /*s*/, const std::string &value,
         }
         origins.push_back(origin);
     }
-    draft.config.cors_origins = origins;
+    draft.config.cors_origins = std::move(origins);
     return true;
 }
 
@@ -356,7 +356,7 @@ inline bool read_base_url(const Setting &s, const std::string &value,
     if (s.backend == BackendKind::Ollama) {
         strip_path_suffix(url, "/api");
     }
-    backend_of(s, draft).url = url;
+    backend_of(s, draft).url = std::move(url);
     return true;
 }
 
@@ -446,7 +446,7 @@ inline bool read_listen(const Setting & /*s*/, const std::string &value,
         }
         list.push_back(address);
     }
-    draft.config.listen = list;
+    draft.config.listen = std::move(list);
     return true;
 }
 
@@ -475,7 +475,7 @@ inline bool read_trusted_proxies(const Setting & /*s*/,
         }
         ranges.push_back(range);
     }
-    draft.config.trusted_proxies = ranges;
+    draft.config.trusted_proxies = std::move(ranges);
     return true;
 }
 

@@ -50,6 +50,9 @@ bool remove_stale(const ListenAddress &address, const sockaddr_un &name,
         return fail(address, "not a socket", err);
     }
     const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!probe.valid()) {
+        return fail(address, "socket", err);
+    }
     if (connect(probe.get(), reinterpret_cast<const sockaddr *>(&name),
                 sizeof(name)) == 0 ||
         errno != ECONNREFUSED) {

@@ -119,6 +119,7 @@ bool Listeners::take_lent(const std::string &address)
 std::vector<PassedSocket> Listeners::to_pass() const
 {
     std::vector<PassedSocket> all;
+    all.reserve(inherited_.size() + used_.size());
     for (const Listener &listener : inherited_) {
         all.push_back({listener.fd.get(), kForClients});
     }
@@ -222,6 +223,7 @@ std::vector<int> Listeners::descriptors() const
 std::vector<std::string> Listeners::names() const
 {
     std::vector<std::string> all;
+    all.reserve(used_.size());
     for (const Listener &listener : used_) {
         all.push_back(listener.name);
     }

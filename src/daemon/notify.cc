@@ -48,8 +48,10 @@ void Notify::send(std::string_view lines) const
                         (address_[0] == '\0' ? 0 : 1);
     const Fd fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     const timeval patience = {1, 0};
-    setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (sendto(fd.get(), lines.data(), lines.size(), MSG_NOSIGNAL,
+    if (!fd.valid() ||
+        setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
+                   sizeof(patience)) == -1 ||
+        sendto(fd.get(), lines.data(), lines.size(), MSG_NOSIGNAL,
                reinterpret_cast<const sockaddr *>(&address),
                static_cast<socklen_t>(size)) == -1) {
         log_warning("NOTIFY_SOCKET: %s", strerror(errno));

@@ -75,7 +75,7 @@ bool find_identity(const std::string &user, const std::string &group,
             return false;
         }
     }
-    out = found;
+    out = std::move(found);
     return true;
 }
 

@@ -64,10 +64,11 @@ bool Thread::launch(std::function<void()> work, Error &err)
     std::unique_ptr<std::function<void()>> given =
         std::make_unique<std::function<void()>>(std::move(work));
     pthread_t id{};
-    if (!create(id, true, run_launched_cb, given.get(), err)) {
+    std::function<void()> *const taken = given.release();
+    if (!create(id, true, run_launched_cb, taken, err)) {
+        given.reset(taken);
         return false;
     }
-    (void)given.release(); // the thread's
     return true;
 }
 

@@ -166,21 +166,22 @@ void Worker::run()
                    static_cast<long long>(loop_.longest_turn_us()));
     }
     helper_.end(); // nothing is at work in what ends next
-    end_connections();
+    tell_connections(&Connection::shut_down);
     process_.connections.fetch_sub(connections_.size());
     connections_.clear();
     loop_.free_buried(); // exchanges refer to context_, which goes first
     access_log_.flush();
 }
 
-void Worker::end_connections()
+void Worker::tell_connections(void (Connection::*what)())
 {
     std::vector<Connection *> all;
+    all.reserve(connections_.size());
     for (const auto &entry : connections_) {
         all.push_back(entry.second.get());
     }
     for (Connection *connection : all) {
-        connection->shut_down(); // buried objects live to the turn's end
+        (connection->*what)(); // buried objects live to the turn's end
     }
 }
 
@@ -276,22 +277,12 @@ void Worker::listen_on(const std::vector<int> &sockets,
     });
 }
 
-void Worker::end_idle()
-{
-    std::vector<Connection *> all;
-    for (const auto &entry : connections_) {
-        all.push_back(entry.second.get());
-    }
-    for (Connection *connection : all) {
-        connection->drain(); // buried objects live to the turn's end
-    }
-}
-
 void Worker::begin_drain(bool replaced, const std::function<void()> &closed)
 {
     loop_.post([this, replaced, closed] {
         if (!replaced) {
-            end_idle(); // before those come in that have not asked yet
+            // Before those come in that have not asked yet.
+            tell_connections(&Connection::drain);
         }
         if (!context_.closing) {
             context_.closing = true;
@@ -308,7 +299,7 @@ void Worker::begin_drain(bool replaced, const std::function<void()> &closed)
 
 void Worker::shut_down()
 {
-    loop_.post([this] { end_connections(); });
+    loop_.post([this] { tell_connections(&Connection::shut_down); });
 }
 
 void Worker::stop()

@@ -83,8 +83,7 @@ private:
     // Into the error log, at most once a second.
     void complain(const char *what);
     void on_connection_closed(Connection &connection) override;
-    void end_connections();
-    void end_idle();
+    void tell_connections(void (Connection::*what)());
     void report_if_drained();
     WorkerAnswer report(const WorkerQuestion &question);
 

@@ -212,7 +212,7 @@ HttpEvent HttpParser::Impl::collect_head(std::string_view in, size_t &consumed)
             return fail(400, "L1", "A line ends with LF without a CR.");
         }
         if (line_end == line_start_ + 1) {
-            text_.append(part.data(), lf + 1);
+            text_.append(part, 0, lf + 1);
             consumed += lf + 1;
             return judge_head();
         }

@@ -107,7 +107,7 @@ std::string unknown_url_message(Method method, std::string_view path,
         meant->kind != EndpointKind::Authz) {
         message += " Did you mean ";
         message += meant->path;
-        message += "?";
+        message += '?';
     } else if (find_endpoint("/v1" + single, config) != nullptr) {
         message += " Did you forget /v1 in the base URL?";
     }

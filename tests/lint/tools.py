@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,15 +14,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("LLM_PROXY_BUILD",
                        os.path.join(ROOT, "build", "release"))
+# What pip has installed beside this Python goes before the system's.
+TOOLS = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 CACHE = os.path.join(ROOT, "build", "lint-cache")
 
 
 def need(tool):
     """Skips where the tool is missing; check.py turns that into a failure
     under CI."""
-    if not shutil.which(tool):
+    found = shutil.which(tool, path=TOOLS)
+    if not found:
         pytest.skip(f"{tool} is not installed")
-    return tool
+    return found
 
 
 def run(command, **options):
