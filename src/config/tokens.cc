@@ -324,11 +324,9 @@ void TokenReader::hash_token(json_t *value)
         complain_type("token", "a string", value);
         return;
     }
-    if (token.size() < kMinToken) {
-        complain("token must be at least 8 characters long");
-    } else if (!consists_of(token, "-._~+/=")) {
-        complain("token may hold only A-Z a-z 0-9 - . _ ~ + / = "
-                 "(RFC 6750)");
+    std::string why;
+    if (!check_token(token, why)) {
+        complain(why);
     } else {
         principal_.digest = sha256(token);
         has_digest_ = true;
@@ -410,6 +408,19 @@ void TokenReader::read_expires()
 }
 
 } // namespace
+
+bool check_token(std::string_view token, std::string &why)
+{
+    if (token.size() < kMinToken) {
+        why = "token must be at least 8 characters long";
+        return false;
+    }
+    if (!consists_of(token, "-._~+/=")) {
+        why = "token may hold only A-Z a-z 0-9 - . _ ~ + / = (RFC 6750)";
+        return false;
+    }
+    return true;
+}
 
 size_t DigestHash::operator()(const Sha256 &digest) const
 {

@@ -5,6 +5,7 @@
 #include "llm_proxy/json/value.h"
 #include "llm_proxy/limit/redis_limiter.h"
 #include "llm_proxy/proxy/access_log.h"
+#include "llm_proxy/upstream/health_check.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include <event2/event.h>
 
 #include "environment.h"
+#include "hash_token.h"
 #include "last_words.h"
 #include "launch.h"
 #include "name_resolver.h"
@@ -134,6 +136,31 @@ bool check_store(const Config &config)
                   masked_redis_url(config.redis_url).c_str(),
                   err.message.c_str());
     return false;
+}
+
+int print_hash()
+{
+    std::string digits;
+    Error err;
+    if (!hash_token(digits, err)) {
+        (void)fprintf(stderr, "llm-proxyd: %s\n", err.message.c_str());
+        return kExitConfig;
+    }
+    (void)puts(digits.c_str());
+    return kExitOk;
+}
+
+// Says nothing where all is well: this runs every few seconds.
+int print_health(const std::string &url)
+{
+    constexpr int64_t patience_ms = 5000;
+    Error err;
+    if (!check_health(url, patience_ms, err)) {
+        (void)fprintf(stderr, "llm-proxyd: %s: %s\n", url.c_str(),
+                      err.message.c_str());
+        return kExitUnavailable;
+    }
+    return kExitOk;
 }
 
 int print_nginx(const Config &config)
@@ -329,9 +356,15 @@ int main(int argc, char **argv)
         print_version();
         return kExitOk;
     }
+    if (options.hash_token) {
+        return print_hash();
+    }
     if (!UpstreamPool::global_init()) {
         (void)fprintf(stderr, "llm-proxyd: libcurl cannot be initialised\n");
         return kExitSoftware;
+    }
+    if (!options.health_url.empty()) {
+        return print_health(options.health_url);
     }
     json::init();
     Launch launch;

@@ -54,6 +54,8 @@ bool parse_options(int argc, char **argv, Options &out)
         {"connect", no_argument, nullptr, 'C'},
         {"dump-config", no_argument, nullptr, 'T'},
         {"print-nginx", no_argument, nullptr, 'N'},
+        {"hash-token", no_argument, nullptr, 'H'},
+        {"healthcheck", required_argument, nullptr, 'K'},
         {"version", no_argument, nullptr, 'V'},
         {"help", no_argument, nullptr, 'h'},
         {nullptr, 0, nullptr, 0},
@@ -98,6 +100,12 @@ bool parse_options(int argc, char **argv, Options &out)
         case 'N': // has no short form
             out.print_nginx = true;
             break;
+        case 'H': // has no short form
+            out.hash_token = true;
+            break;
+        case 'K': // has no short form
+            out.health_url = optarg;
+            break;
         case 'V':
             out.version = true;
             break;
@@ -131,6 +139,9 @@ void print_usage()
         "  -T, --dump-config    print the settings, secrets masked, and exit\n"
         "      --print-nginx    print a server for an nginx in front, and "
         "exit\n"
+        "      --hash-token     read a token, print its token_sha256, and "
+        "exit\n"
+        "      --healthcheck URL  exit with 0 if a daemon answers there\n"
         "  -V, --version        print the program's and its libraries' "
         "versions\n"
         "  -h, --help           print this\n"

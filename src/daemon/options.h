@@ -19,6 +19,8 @@ struct Options {
     bool connect = false; // as part of the test
     bool dump = false;
     bool print_nginx = false;
+    bool hash_token = false;
+    std::string health_url; // empty = no health check
     bool version = false;
     bool help = false;
 };

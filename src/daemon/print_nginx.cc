@@ -84,11 +84,6 @@ std::string seconds(int64_t ms)
     return std::to_string(std::max<int64_t>(1, (ms + 999) / 1000)) + "s";
 }
 
-bool is_everywhere(const ListenAddress &address)
-{
-    return address.host == "0.0.0.0" || address.host == "::";
-}
-
 // Where nginx on this machine finds the daemon; a socket file rather than a
 // port.
 bool proxy_address(const Config &config, std::string &out)
@@ -107,9 +102,10 @@ bool proxy_address(const Config &config, std::string &out)
     }
     for (const ListenAddress &address : config.listen) {
         if (address.port != 0) {
-            out = is_everywhere(address)
-                      ? "127.0.0.1:" + std::to_string(address.port)
-                      : address.text;
+            const std::string port = ":" + std::to_string(address.port);
+            out = address.host == "0.0.0.0" ? "127.0.0.1" + port
+                  : address.host == "::"    ? "[::1]" + port
+                                            : address.text;
             return true;
         }
     }

@@ -4,11 +4,14 @@ file, line and what to do."""
 import hashlib
 import json
 import os
+import pty
 import re
 import socket
+import subprocess
+import termios
 
 import pytest
-from daemon import ROOT, run_daemon
+from daemon import DAEMON, ROOT, SLOW, run_daemon
 
 TOKENS = [{"token": "alice-key-1", "label": "alice"}]
 TOKENS_LINE = "TOKENS_JSON=" + json.dumps(TOKENS)
@@ -55,6 +58,77 @@ def test_options(options, code, out, err):
     assert got == code
     assert out in stdout and bool(stdout) == bool(out)
     assert err in stderr and bool(stderr) == bool(err)
+
+
+def hash_of(text):
+    done = subprocess.run([DAEMON, "--hash-token"], input=text, text=True,
+                          capture_output=True, timeout=20 * SLOW, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\nmore\n"])
+def test_hash_token_is_what_the_settings_take(check, end):
+    code, digest, err = hash_of("alice-key-1" + end)
+    assert (code, err) == (0, "")
+    assert digest == hashlib.sha256(b"alice-key-1").hexdigest() + "\n"
+    tokens = json.dumps([{"token_sha256": digest.strip(), "label": "a"}])
+    assert check([f"TOKENS_JSON={tokens}"], tokens=False)[0] == 0
+
+
+@pytest.mark.parametrize("text, why", [
+    ("short\n", "at least 8 characters"),
+    ("", "at least 8 characters"),
+    ("with space\n", "may hold only"),
+    ("umlaut-\u00e4\u00f6\n", "may hold only"),
+    ("x" * 100_000, "longer than a client can show"),
+])
+def test_hash_token_refuses_what_is_no_token(text, why):
+    code, out, err = hash_of(text)
+    assert (code, out) == (78, "") and why in err
+
+
+def test_hash_token_does_not_echo():
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen([DAEMON, "--hash-token"], stdin=theirs,
+                             stdout=subprocess.PIPE, stderr=theirs)
+    try:
+        assert os.read(ours, 64) == b"Token: "  # by now the echo is off
+        os.write(ours, b"alice-key-1\n")
+        digest = child.communicate(timeout=20 * SLOW)[0].decode()
+        assert digest == hashlib.sha256(b"alice-key-1").hexdigest() + "\n"
+        assert os.read(ours, 64) == b"\r\n"
+        assert termios.tcgetattr(theirs)[3] & termios.ECHO
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_healthcheck(daemon, tmp_path):
+    unix = tmp_path / "s"
+    one = daemon(LISTEN=f"127.0.0.1:0,unix:{unix}")
+    base = f"http://127.0.0.1:{one.port}"
+    for url in (base, f"{base}/healthz", f"{base}/readyz", f"unix:{unix}",
+                f"unix:{unix}:/healthz"):
+        assert run_daemon("--healthcheck", url, env={
+            "http_proxy": "http://127.0.0.1:1"}) == (0, "", "")
+    code, out, err = run_daemon("--healthcheck", base + "/nothing")
+    assert (code, out) == (69, "")
+    assert err == f"llm-proxyd: {base}/nothing: answers 404\n"
+    one.stop()
+    code, out, err = run_daemon("--healthcheck", base)
+    assert (code, out) == (69, "") and "connect" in err
+    code, out, err = run_daemon("--healthcheck", "127.0.0.1:8080")
+    assert (code, out) == (69, "") and "must be http://" in err
+    assert run_daemon("--healthcheck")[0] == 64
+
+
+def test_healthcheck_does_not_wait_for_ever():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        code, _, err = run_daemon("--healthcheck", f"http://127.0.0.1:{port}")
+    assert code == 69 and "timed out" in err
 
 
 def test_every_option_is_in_the_help():

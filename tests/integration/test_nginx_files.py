@@ -130,7 +130,7 @@ def printed(tmp_path, **settings):
     ({"LISTEN": "0.0.0.0:81,unix:/run/a b/\"s"},
      ["server \"unix:/run/a b/\\\"s\";"]),
     ({"LISTEN": "0.0.0.0:81"}, ["server \"127.0.0.1:81\";"]),
-    ({"LISTEN": "[::]:81"}, ["server \"127.0.0.1:81\";"]),
+    ({"LISTEN": "[::]:81"}, ["server \"[::1]:81\";"]),
     ({"LISTEN": "[::1]:81"}, ["server \"[::1]:81\";"]),
     ({"MAX_BODY_BYTES": "1m", "FIRST_BYTE_TIMEOUT": "1500ms",
       "STREAM_IDLE_TIMEOUT": "90s", "KEEPALIVE_TIMEOUT": "1s",

@@ -58,6 +58,10 @@ private:
     std::unordered_set<std::string> labels_;
 };
 
+// Whether a client could show this as its token (RFC 6750, section 2.1), and
+// none could guess it at once; `why` says what is wrong.
+[[nodiscard]] bool check_token(std::string_view token, std::string &why);
+
 struct Problem; // config/settings.h
 
 // Reads a JSON array of tokens. `where` is what problems name: a file, to
