@@ -32,17 +32,13 @@ import time
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/harness"))
-
-# pylint: disable=wrong-import-position
-from nginx import Nginx  # noqa: E402
+from operations import measure_reload, measure_start
+from parties import (ASKING, DAEMON, DIRECT, HAPROXY, METERED, NGINX,
+                     INTERVAL_MS, PIECES, RELOADED, ROOT, SEARCH, SHARED,
+                     TOKEN, Bench, Disturbed, Failed, first_line, spawn)
+from report import table
 
 TOOLS = ("bench_backend", "bench_load", "bench_embedding", "bench_limiter")
-TOKEN = "bench-key-123"
-PIECES = 200
-PACED_PIECES = 100
-INTERVAL_MS = 50
 CONNECTIONS = 64
 
 # A row counts as disturbed when nginx's own rounds differ by more than this,
@@ -50,17 +46,6 @@ CONNECTIONS = 64
 # time that they ran on it: another program was there.
 MAX_SPREAD = 0.25
 MAX_WAIT = 0.15
-
-# For measuring disturbed rows again, in one run.
-SPARE_SECONDS = 90
-
-
-class Failed(Exception):
-    """A row has no number, and why."""
-
-
-class Disturbed(Exception):
-    """The same, but another try may do better."""
 
 
 # What is sent. An SDK's request has about these headers, so every proxy reads
@@ -160,13 +145,6 @@ def is_anything(body):
     return body is not None
 
 
-NGINX, HAPROXY, DAEMON, DIRECT = "nginx", "HAProxy", "llm-proxyd", "direct"
-# The daemon that takes the time of its loop's turns.
-METERED = "llm-proxyd-test"
-# The daemon that nginx asks.
-ASKED = "llm-proxyd asked"
-
-
 @dataclass
 class Row:
     name: str
@@ -177,6 +155,7 @@ class Row:
     target: float = None      # ratio to nginx that this release aims at
     budget: float = None      # ratio that the design allows
     paced: bool = False
+    kind: str = "cost"
 
 
 ROWS = [
@@ -214,35 +193,40 @@ ROWS = [
 ]
 # Rows of another kind: microseconds over direct, and memory.
 LATENCY = Row("latency", "added latency, one client, plain chat",
-              {DIRECT: (chat("bench"), is_chat), **ROWS[0].asked})
+              {DIRECT: (chat("bench"), is_chat), **ROWS[0].asked},
+              kind="latency")
 MEMORY = Row("memory", "RssAnon: at start, per open stream", ROWS[4].asked,
-             paced=True)
+             paced=True, kind="memory")
 OLLAMA_MEMORY = Row(
     "ollama-memory", "the same, translated streams of Ollama",
-    {DAEMON: (chat("ollama:paced", True), None)}, paced=True)
+    {DAEMON: (chat("ollama:paced", True), None)}, paced=True, kind="memory")
 LARGEST = 20 * 1024 * 1024
 TURNS = [
     Row("turn-image", "longest turn of the loop: 20 MiB image to Ollama",
-        {METERED: (image_chat(LARGEST), is_chat)}),
+        {METERED: (image_chat(LARGEST), is_chat)}, kind="turns"),
     Row("turn-embeddings", "longest turn: 256 embeddings of 1024 from Ollama",
-        {METERED: (embeddings(), is_embeddings)}),
+        {METERED: (embeddings(), is_embeddings)}, kind="turns"),
     Row("turn-chat", "longest turn: 20 MiB chat to vLLM",
-        {METERED: (long_chat(LARGEST), is_chat)}),
+        {METERED: (long_chat(LARGEST), is_chat)}, kind="turns"),
 ]
 EMBEDDINGS = Row("embeddings", "256 embeddings of 1024 to base64, ratio to "
-                 "jansson reading them", {}, budget=2.0)
+                 "jansson reading them", {}, budget=2.0, kind="embeddings")
 # Requests per second of all processes on one core, nginx with nothing to ask
 # and the shipped shape 1, which fetches from vLLM itself.
-ASKING = "nginx asking llm-proxyd"
 ORACLE = Row("oracle", "chats per second: nginx alone, and asking llm-proxyd "
              "first (shape 1)",
-             {NGINX: (chat("bench"), is_chat), ASKING: (chat("bench"), is_chat)})
+             {NGINX: (chat("bench"), is_chat), ASKING: (chat("bench"), is_chat)},
+             kind="oracle")
 # What limits cost: beside the daemon with its memory the same one on Redis.
-SHARED = "llm-proxyd on Redis"
-DECISION = Row("decision", "a decision on a token's limits, in memory", {})
+DECISION = Row("decision", "a decision on a token's limits, in memory", {},
+               kind="decision")
 REDIS = Row("redis", "the same by Redis, over memory: CPU; p50 and p99 of one "
             "client",
-            {DAEMON: ROWS[0].asked[DAEMON], SHARED: ROWS[0].asked[DAEMON]})
+            {DAEMON: ROWS[0].asked[DAEMON], SHARED: ROWS[0].asked[DAEMON]},
+            kind="redis")
+START = Row("start", "from the start to the first answer", {}, kind="start")
+RELOAD = Row("reload", "reload of 10,000 tokens, the longest turn meanwhile",
+             {RELOADED: ROWS[0].asked[DAEMON]}, kind="reload")
 DECISION_BUDGET_US = 1
 REDIS_BUDGET_US = 15
 # So many clients ask 5,000 times a second or more.
@@ -250,251 +234,8 @@ REDIS_CLIENTS = 4
 TURN_BUDGET_US = 5000
 LATENCY_BUDGET_US = (100, 500)      # p50, p99
 MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
-ALL_ROWS = ROWS + [ORACLE, LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS + [EMBEDDINGS,
-                                                           DECISION, REDIS]
-
-
-# The parties
-
-NGINX_CONF = """
-daemon off;
-master_process off;
-worker_processes 1;
-worker_rlimit_nofile {files};
-pid {dir}/nginx.pid;
-events {{ worker_connections {files}; }}
-http {{
-    access_log off;
-    client_body_temp_path {dir}/body;
-    proxy_temp_path {dir}/proxy;
-    fastcgi_temp_path {dir}/fastcgi;
-    uwsgi_temp_path {dir}/uwsgi;
-    scgi_temp_path {dir}/scgi;
-    keepalive_requests 1000000000;
-    upstream backend {{
-        server 127.0.0.1:{backend};
-        keepalive 2048;
-        keepalive_requests 1000000000;
-    }}
-    server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location / {{
-            proxy_pass http://backend;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_buffering off;
-        }}
-        location = /empty {{ return 200; }}
-    }}
-}}
-"""
-
-HAPROXY_CONF = """
-global
-    nbthread 1
-    maxconn 4096
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    http-reuse always
-    default_backend models
-frontend clients
-    bind 127.0.0.1:{port} backlog 4096
-backend models
-    server one 127.0.0.1:{backend}
-"""
-
-DAEMON_CONF = """
-LISTEN=127.0.0.1:{port}
-VLLM_BASE_URL=http://127.0.0.1:{backend}
-OLLAMA_BASE_URL=http://127.0.0.1:{backend}
-TOKENS_JSON=[{{"token":"{token}","label":"bench","rpm":1000000000,\
-"rpd":1000000000}}]
-WORKERS=1
-MAX_CONNECTIONS=4096
-ACCESS_LOG={dir}/access.log
-"""
-
-
-ASKED_CONF = DAEMON_CONF.replace("127.0.0.1:{port}",
-                                 "127.0.0.1:{port},unix:{dir}/http.sock") + """
-DEFAULT_BACKEND=vllm
-"""
-SHARED_CONF = DAEMON_CONF + """
-RATE_LIMIT_STORE=redis
-REDIS_URL=redis://127.0.0.1:{redis}/0
-REDIS_TIMEOUT=1s
-RATE_LIMIT_ON_ERROR=deny
-"""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def spawn(command, core, **kwargs):
-    return subprocess.Popen(
-        [str(part) for part in command], stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}), **kwargs)
-
-
-def stop(child):
-    child.terminate()
-    try:
-        child.wait(5)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-
-
-@dataclass
-class Party:
-    """A running proxy, or the backend itself (pid 0: no cost is taken)."""
-    name: str
-    port: int
-    pid: int = 0
-    start_kib: int = 0
-
-
-@dataclass
-class Bench:
-    build: pathlib.Path
-    daemon: pathlib.Path
-    rounds: int
-    seconds: float
-    streams: int
-    folder: pathlib.Path
-    cores: list
-    backend_port: int = 0
-    redis_port: int = 0
-    spare_seconds: float = SPARE_SECONDS
-
-    def tool(self, name):
-        return self.build / "tests" / "bench" / name
-
-    @contextlib.contextmanager
-    def backend(self):
-        child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
-                       "--paced-pieces", PACED_PIECES,
-                       "--interval-ms", INTERVAL_MS],
-                      self.cores[1], stdout=subprocess.PIPE, text=True)
-        try:
-            self.backend_port = int(child.stdout.readline())
-            yield
-        finally:
-            stop(child)
-
-    @contextlib.contextmanager
-    def redis(self):
-        """Beside the backend, on the other core."""
-        self.redis_port = free_port()
-        server = (shutil.which("redis-server", path=SEARCH)
-                  or "valkey-server")
-        child = spawn([server, "--port", self.redis_port, "--bind",
-                       "127.0.0.1", "--save", "", "--dir", self.folder],
-                      self.cores[1], stdout=subprocess.DEVNULL)
-        try:
-            wait_for(self.redis_port, child, pathlib.Path("/dev/null"))
-            yield
-        finally:
-            stop(child)
-
-    @contextlib.contextmanager
-    def asking(self):
-        """nginx as shipped and a daemon, both on the core of proxies."""
-        with self.party(ASKED):
-            nginx = Nginx(self.folder / "http.sock",
-                          f"127.0.0.1:{self.backend_port}",
-                          core=self.cores[0])
-            try:
-                yield Party(ASKING, nginx.port["oracle"])
-            finally:
-                nginx.stop()
-
-    @contextlib.contextmanager
-    def party(self, name):
-        """Starts a proxy of its own; ends it afterwards."""
-        if name == DIRECT:
-            yield Party(name, self.backend_port)
-            return
-        if name == ASKING:
-            with self.asking() as asking:
-                yield asking
-            return
-        port = free_port()
-        template, command = {
-            NGINX: (NGINX_CONF, ["nginx", "-p", self.folder,
-                                 "-e", self.folder / "nginx.err", "-c"]),
-            HAPROXY: (HAPROXY_CONF, ["haproxy", "-q", "-db", "-f"]),
-            DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
-            ASKED: (ASKED_CONF, [self.daemon, "-c"]),
-            SHARED: (SHARED_CONF, [self.daemon, "-c"]),
-            METERED: (DAEMON_CONF,
-                      [self.daemon.with_name(METERED), "-c"]),
-        }[name]
-        config = self.folder / f"{name}.conf"
-        config.write_text(template.lstrip().format(
-            port=port, backend=self.backend_port, dir=self.folder,
-            token=TOKEN, redis=self.redis_port, files=self.streams * 2 + 256))
-        config.chmod(0o600)
-        errors = self.folder / f"{name}.stderr"
-        with open(errors, "wb") as stderr:
-            # Nothing from the environment may change a proxy's settings.
-            child = spawn(command + [config], self.cores[0], stderr=stderr,
-                          env={"PATH": SEARCH,
-                               "LLM_PROXY_MEASURE_TURNS": "1"})
-        try:
-            wait_for(port, child, errors)
-            yield Party(name, port, child.pid, rss_anon_kib(child.pid))
-        finally:
-            stop(child)
-
-    def load(self, row, party, window_ms, connections):
-        """One window; returns what bench_load counted."""
-        asked = self.folder / "request"
-        asked.write_bytes(row.asked[party.name][0])
-        command = [self.tool("bench_load"), "--port", party.port,
-                   "--request", asked, "--connections", connections,
-                   "--ramp-ms", 1000 if row.paced else 0,
-                   "--warmup-ms", 500 if row.paced else 200,
-                   "--window-ms", window_ms]
-        if party.pid:
-            command += ["--pid", party.pid]
-        child = spawn(command, self.cores[1], stdout=subprocess.PIPE,
-                      stderr=subprocess.PIPE, text=True)
-        try:
-            out, err = child.communicate(timeout=window_ms / 1000 + 30)
-        finally:
-            child.kill()
-        if child.returncode != 0:
-            raise Failed(f"{party.name}: {first_line(err)}")
-        return json.loads(out)
-
-
-def wait_for(port, child, errors):
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if child.poll() is not None:
-            raise Failed(f"{child.args[0]} ended at once: "
-                         + first_line(errors.read_text(errors="replace")))
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        time.sleep(0.01)
-    raise Failed(f"{child.args[0]} does not listen")
-
-
-def first_line(text):
-    return (text.strip().splitlines() or ["it said nothing"])[0]
-
-
-def rss_anon_kib(pid):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(r"RssAnon:\s+(\d+)", status)[1])
+ALL_ROWS = (ROWS + [ORACLE, LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS
+            + [EMBEDDINGS, DECISION, REDIS, START, RELOAD])
 
 
 def check(row, party):
@@ -616,16 +357,11 @@ def measure_memory(bench, row):
 
 
 def measure_turns(bench, row):
-    """CPU time, so that nobody else on the core is counted."""
     with bench.party(METERED) as party:
         check(row, party)
         bench.load(row, party, int(bench.seconds * 2000), 2)
-    said = (bench.folder / f"{METERED}.stderr").read_text(errors="replace")
-    turns = re.findall(r"longest turn (\d+) us", said)
-    if not turns:
-        raise Failed(f"{METERED} did not say its longest turn")
     return {"unit": "us", "budget": TURN_BUDGET_US,
-            "parties": {DAEMON: {"turn": max(map(int, turns))}}}
+            "parties": {DAEMON: {"turn": bench.longest_turn(METERED)}}}
 
 
 def measure_embeddings(bench, row):
@@ -682,14 +418,16 @@ def measure_oracle(bench, row):
                                        DAEMON: asking}}
 
 
-METHODS = {"oracle": measure_oracle, "decision": measure_decision, "redis": measure_redis,
+# By the row's kind, which says how it is shown, too.
+METHODS = {"cost": measure_cost, "oracle": measure_oracle,
+           "decision": measure_decision, "redis": measure_redis,
            "latency": measure_latency, "memory": measure_memory,
-           "ollama-memory": measure_memory, "embeddings": measure_embeddings,
-           **{row.name: measure_turns for row in TURNS}}
+           "embeddings": measure_embeddings, "turns": measure_turns,
+           "start": measure_start, "reload": measure_reload}
 
 
 def measure(bench, row):
-    method = METHODS.get(row.name, measure_cost)
+    method = METHODS[row.kind]
     while True:
         began = time.monotonic()
         try:
@@ -702,96 +440,8 @@ def measure(bench, row):
         if "disturbed" not in result or took > bench.spare_seconds:
             break
         bench.spare_seconds -= took
-    return {"name": row.name, "title": row.title, "target": row.target,
-            "ratio_budget": row.budget, **result}
-
-
-# Showing
-
-COLUMNS = ["CPU per request", "nginx, us", "HAProxy, us", "llm-proxyd, us",
-           "ratio to nginx", "target", "budget"]
-
-
-def spread_text(part, digits=1):
-    return (f"{part['median']:.{digits}f} "
-            f"({part['min']:.{digits}f}-{part['max']:.{digits}f})")
-
-
-def limit_text(limit):
-    return f"<= {limit:.1f}" if limit is not None else ""
-
-
-def cells(row):
-    """The table's line of one row."""
-    parties = row.get("parties", {})
-    limits = [limit_text(row["target"]), limit_text(row["ratio_budget"])]
-    for trouble in ("failed", "disturbed"):
-        if trouble in row:
-            return [row["title"], "", "", "",
-                    f"{trouble}: {row[trouble]}"] + limits
-
-    def shown(name, text):
-        return text(parties[name]) if name in parties else ""
-
-    if row["name"] == "latency":
-        def text(party):
-            return (f"p50 {party['p50']['median']:+.0f}, "
-                    f"p99 {party['p99']['median']:+.0f}")
-        limits = ["", "p50 <= {}, p99 <= {}".format(*row["budget"])]
-        ratio = ""
-    elif METHODS.get(row["name"]) is measure_turns:
-        def text(party):
-            return f"{party['turn'] / 1000:.1f} ms"
-        limits = ["", f"<= {row['budget'] / 1000:.0f} ms"]
-        ratio = ""
-    elif row["name"] == "embeddings":
-        def text(party):
-            return f"{party['translate'] / 1000:.1f} ms"
-        ratio = shown(DAEMON, lambda party: "{:.2f}".format(
-            party["translate"] / party["parse"]))
-    elif row["name"] == "oracle":
-        def text(party):
-            return f"{party['median']:.0f}/s"
-        ratio = shown(DAEMON, lambda party: spread_text(party["ratio"], 2))
-    elif row["name"] == "decision":
-        def text(party):
-            return f"{party['decision']:.2f}"
-        limits = ["", f"<= {row['budget']}"]
-        ratio = ""
-    elif row["name"] == "redis":
-        def text(party):
-            return (f"{party['cpu']['median']:+.1f} at "
-                    f"{party['rate']:.0f}/s; p50 "
-                    f"{party['p50']['median']:+.0f}, "
-                    f"p99 {party['p99']['median']:+.0f}")
-        limits = ["", f"CPU <= {row['budget']}"]
-        ratio = ""
-    elif METHODS.get(row["name"]) is measure_memory:
-        def text(party):
-            return f"{party['start']} KiB, {party['per_stream']:.1f} KiB"
-        limits = ["", "<= {} KiB, <= {} KiB".format(*row["budget"])]
-        ratio = ""
-    else:
-        text = spread_text
-        ratio = shown(DAEMON, lambda party: spread_text(party["ratio"], 2))
-    return ([row["title"]] + [shown(name, text)
-                              for name in (NGINX, HAPROXY, DAEMON)]
-            + [ratio] + limits)
-
-
-def table(rows, markdown):
-    lines = [COLUMNS] + [cells(row) for row in rows]
-    if markdown:
-        lines.insert(1, ["---"] + ["---:"] * (len(COLUMNS) - 1))
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    # A sentence about a row without a number is wider than its column.
-    widths = [max(len(line[i]) for line in lines if any(line[1:4]) or i == 0)
-              for i in range(len(COLUMNS))]
-    shown = [line if any(line[1:4]) else [line[0], line[4]]
-             for line in lines]
-    return "\n".join("  ".join(
-        cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
-        for line in shown)
+    return {"name": row.name, "kind": row.kind, "title": row.title,
+            "target": row.target, "ratio_budget": row.budget, **result}
 
 
 def version(command):
@@ -812,9 +462,6 @@ def machine():
 
 
 # Setting up
-
-SEARCH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
-
 
 def installed_parties():
     if not shutil.which("nginx", path=SEARCH):
