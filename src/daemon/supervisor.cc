@@ -25,6 +25,8 @@ namespace
 constexpr int64_t kLastWordsMs = 500;
 constexpr int64_t kFastMs = 500;
 constexpr int64_t kLogPeriodMs = 10000;
+constexpr int kSignals[] = {SIGHUP,  SIGUSR1, SIGUSR2, SIGWINCH,
+                            SIGTERM, SIGQUIT, SIGINT,  SIGCHLD};
 
 } // namespace
 
@@ -41,6 +43,14 @@ Supervisor::Supervisor(const Clock &clock, Launch &launch)
 
 Supervisor::~Supervisor()
 {
+    // Without its handler the next one would kill what has ended already, and
+    // the exit status would say so.
+    sigset_t ours;
+    sigemptyset(&ours);
+    for (const int signal : kSignals) {
+        sigaddset(&ours, signal);
+    }
+    sigprocmask(SIG_BLOCK, &ours, nullptr);
     for (event *signal : signals_) {
         event_free(signal);
     }
@@ -78,8 +88,7 @@ int Supervisor::run()
     if (!open_files()) {
         return kExitCannotCreate;
     }
-    for (const int signal : {SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGTERM,
-                             SIGQUIT, SIGINT, SIGCHLD}) {
+    for (const int signal : kSignals) {
         event *watch = evsignal_new(loop_.base(), signal, signal_cb, this);
         event_add(watch, nullptr);
         signals_.push_back(watch);

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 from daemon import SLOW, TOKEN, eventually
@@ -18,7 +17,7 @@ LIMITED = [{"token": TOKEN, "label": "alice", "rpm": 10}]
 def refused(daemon):
     try:
         Client(daemon.port, timeout=1).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
     except TimeoutError:
         pass
@@ -124,6 +123,16 @@ def test_an_idle_daemon_ends_at_once(proxy, workers):
     assert daemon.wait_exit(5) == 0
     assert all(client.closed() for client in idle)
     assert refused(daemon)
+
+
+def test_signals_that_come_too_late_change_nothing(daemon):
+    """Down to the last moment: it has ended well, and says so."""
+    for _ in range(5):
+        one = daemon()
+        while one.process.poll() is None:
+            one.signal(signal.SIGINT)
+            one.signal(signal.SIGTERM)
+        assert one.process.returncode == 0, one.log
 
 
 # Reload -----------------------------------------------------------------------
