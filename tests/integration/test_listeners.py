@@ -23,7 +23,7 @@ def free_port():
 def refused(port, unix=None):
     try:
         Client(port, unix=unix and str(unix)).close()
-    except (ConnectionRefusedError, FileNotFoundError):
+    except (ConnectionRefusedError, ConnectionResetError, FileNotFoundError):
         return True
     return False
 

@@ -4,7 +4,7 @@ the log says so once, and everything is as before when Redis is back."""
 import time
 
 import pytest
-from daemon import SLOW
+from daemon import SLOW, eventually
 from raw import Client, ask, chat, crowd, request
 from store import RedisError, free_port
 from test_limits import limited, ok
@@ -165,8 +165,8 @@ def test_errors_of_other_servers(fake_redis, counting, policy, error, kind):
     by_policy(daemon, policy)
     told = lines(daemon, LOST)
     assert len(told) == 1 and f"; {kind}: " in told[0]
-    # The connections are kept, one a worker.
-    assert store.connections == 2
+    # The connections are kept, one a worker, of which one may be late.
+    eventually(lambda: store.connections == 2)
 
 
 # R15
@@ -418,7 +418,7 @@ def test_nobody_knocks_in_vain(fake_redis, counting):
     while closed.connections < 2 * 4:
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert refused.connections == 2
+    eventually(lambda: refused.connections == 2)
     assert "; wrongpass: " in one.log and "; lost: " in two.log
 
 
