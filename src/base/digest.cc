@@ -89,12 +89,13 @@ bool equal_constant_time(const Sha256 &a, const Sha256 &b)
 std::string hex(const Sha256 &digest, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
-    std::string out(std::min(digits, 2 * digest.size()), '0');
-    for (size_t i = 0; i < out.size(); i++) {
-        const uint8_t byte = digest[i / 2];
-        out[i] = alphabet[i % 2 == 0 ? byte >> 4 : byte & 15];
+    char text[2 * std::tuple_size<Sha256>::value];
+    char *to = text;
+    for (const uint8_t byte : digest) {
+        *to++ = alphabet[byte >> 4];
+        *to++ = alphabet[byte & 15];
     }
-    return out;
+    return {text, std::min(digits, sizeof(text))};
 }
 
 bool parse_hex(std::string_view text, Sha256 &out)

@@ -9,11 +9,6 @@ namespace llmproxy
 namespace
 {
 
-char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-
 bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -34,12 +29,12 @@ size_t edit_distance(std::string_view a, std::string_view b)
         above = row;
         row[0] = i;
         for (size_t j = 1; j <= b.size(); j++) {
-            const char x = lower(a[i - 1]);
-            const char y = lower(b[j - 1]);
+            const char x = to_lower(a[i - 1]);
+            const char y = to_lower(b[j - 1]);
             row[j] = std::min({above[j - 1] + (x == y ? 0 : 1), above[j] + 1,
                                row[j - 1] + 1});
-            if (i > 1 && j > 1 && x == lower(b[j - 2]) &&
-                lower(a[i - 2]) == y) {
+            if (i > 1 && j > 1 && x == to_lower(b[j - 2]) &&
+                to_lower(a[i - 2]) == y) {
                 row[j] = std::min(row[j], before[j - 2] + 1);
             }
         }
@@ -49,13 +44,10 @@ size_t edit_distance(std::string_view a, std::string_view b)
 
 } // namespace
 
-bool iequals(std::string_view a, std::string_view b)
+bool iequals_same_size(std::string_view a, std::string_view b)
 {
-    if (a.size() != b.size()) {
-        return false;
-    }
     for (size_t i = 0; i < a.size(); i++) {
-        if (lower(a[i]) != lower(b[i])) {
+        if (to_lower(a[i]) != to_lower(b[i])) {
             return false;
         }
     }
@@ -87,7 +79,7 @@ std::string to_lower(std::string_view text)
 {
     std::string out(text);
     for (char &c : out) {
-        c = lower(c);
+        c = to_lower(c);
     }
     return out;
 }
@@ -138,15 +130,20 @@ bool parse_u64(std::string_view text, uint64_t &out)
     return true;
 }
 
-void append_u64(std::string &out, uint64_t value)
+std::string_view write_u64(char (&room)[kMaxDigits], uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    size_t at = kMaxDigits;
     do {
-        digits[--at] = static_cast<char>('0' + value % 10);
+        room[--at] = static_cast<char>('0' + value % 10);
         value /= 10;
     } while (value != 0);
-    out.append(digits + at, sizeof(digits) - at);
+    return {room + at, kMaxDigits - at};
+}
+
+void append_u64(std::string &out, uint64_t value)
+{
+    char digits[kMaxDigits];
+    out += write_u64(digits, value);
 }
 
 bool percent_decode(std::string_view text, std::string &out)

@@ -4,10 +4,31 @@
 
 #include "llm_proxy/base/strings.h"
 
+#include <cstring>
+
 #include "chars.h"
 
 namespace llmproxy
 {
+
+namespace
+{
+
+// In one step, and not in four that look each for room.
+void append_line(std::string &out, std::string_view name,
+                 std::string_view value)
+{
+    const size_t before = out.size();
+    out.resize(before + name.size() + value.size() + 4);
+    char *at = &out[before];
+    at += name.copy(at, name.size());
+    memcpy(at, ": ", 2);
+    at += 2;
+    at += value.copy(at, value.size());
+    memcpy(at, "\r\n", 2);
+}
+
+} // namespace
 
 const std::string_view *find_field(const std::vector<Field> &fields,
                                    std::string_view name)
@@ -64,10 +85,7 @@ bool append_field(std::string &out, std::string_view name,
     if (!is_token(name) || !is_field_value(value)) {
         return false;
     }
-    out += name;
-    out += ": ";
-    out += value;
-    out += "\r\n";
+    append_line(out, name, value);
     return true;
 }
 
@@ -80,10 +98,18 @@ bool FieldBlock::add(std::string_view name, std::string_view value)
 void FieldBlock::add(std::string_view name, uint64_t value)
 {
     make_room();
-    text_ += name;
-    text_ += ": ";
-    append_u64(text_, value);
-    text_ += "\r\n";
+    char digits[kMaxDigits];
+    append_line(text_, name, write_u64(digits, value));
+}
+
+bool FieldBlock::add_known(std::string_view name, std::string_view value)
+{
+    make_room();
+    if (!is_field_value(value)) {
+        return false;
+    }
+    append_line(text_, name, value);
+    return true;
 }
 
 // Most blocks hold this much in the end: one allocation instead of five.

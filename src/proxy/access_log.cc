@@ -16,7 +16,8 @@ namespace
 constexpr size_t kFlushAt = size_t{16} * 1024;
 constexpr int64_t kFlushMs = 100;
 
-// Writes "name=value" or "name":value behind what is there already.
+// Writes " name=value", or ,"name":value, behind what is there already. A name
+// comes with what is around it in text.
 class LineWriter
 {
 public:
@@ -26,7 +27,7 @@ public:
     }
 
     // Nothing in it needs an escape. Empty where there is none.
-    void word(const char *name, std::string_view value)
+    void word(std::string_view name, std::string_view value)
     {
         key(name);
         if (value.empty()) {
@@ -39,7 +40,8 @@ public:
     }
 
     // Somebody else's words.
-    void text(const char *name, std::string_view value, bool quoted = false)
+    void text(std::string_view name, std::string_view value,
+              bool quoted = false)
     {
         if (value.empty()) {
             word(name, value);
@@ -57,7 +59,7 @@ public:
         quote(quoted);
     }
 
-    void time(const char *name, int64_t wall_ms)
+    void time(std::string_view name, int64_t wall_ms)
     {
         key(name);
         quote(json_);
@@ -65,7 +67,7 @@ public:
         quote(json_);
     }
 
-    void number(const char *name, int64_t value)
+    void number(std::string_view name, int64_t value)
     {
         key(name);
         if (value < 0) {
@@ -83,22 +85,24 @@ private:
         }
     }
 
-    void key(const char *name)
+    // In one piece, as text has it; JSON is made of that.
+    void key(std::string_view name)
     {
-        if (!first_) {
-            out_ += json_ ? ',' : ' ';
+        if (!json_) {
+            out_ += name;
+            return;
         }
-        first_ = false;
-        if (json_) {
-            out_ += '"';
+        if (name.front() == ' ') {
+            out_ += ',';
+            name.remove_prefix(1);
         }
-        out_ += name;
-        out_ += json_ ? "\":" : "=";
+        out_ += '"';
+        out_ += name.substr(0, name.size() - 1);
+        out_ += "\":";
     }
 
     std::string &out_;
     bool json_;
-    bool first_ = true;
 };
 
 } // namespace
@@ -135,27 +139,27 @@ void append_access_line(std::string &out, const AccessRecord &r,
         out += '{';
     }
     LineWriter line(out, format);
-    line.time("ts", wall_ms);
-    line.word("id", r.id);
-    line.text("label", r.label);
-    line.text("peer", r.peer);
-    line.word("method", r.method);
-    line.word("endpoint", r.endpoint);
-    line.text("model", r.model, true);
-    line.word("backend", r.backend);
-    line.number("status", r.status);
-    line.word("cause", cause_name(r.cause));
-    line.number("in", static_cast<int64_t>(r.bytes_in));
-    line.number("out", static_cast<int64_t>(r.bytes_out));
-    line.number("limit_ms", r.limit_ms);
-    line.number("queue_ms", r.queue_ms);
-    line.number("connect_ms", r.connect_ms);
-    line.number("first_ms", r.first_ms);
-    line.number("total_ms", r.total_ms);
-    line.number("pieces", static_cast<int64_t>(r.pieces));
-    line.number("prompt_tokens", r.prompt_tokens);
-    line.number("completion_tokens", r.completion_tokens);
-    line.number("resent", r.resent ? 1 : 0);
+    line.time("ts=", wall_ms);
+    line.word(" id=", r.id);
+    line.text(" label=", r.label);
+    line.text(" peer=", r.peer);
+    line.word(" method=", r.method);
+    line.word(" endpoint=", r.endpoint);
+    line.text(" model=", r.model, true);
+    line.word(" backend=", r.backend);
+    line.number(" status=", r.status);
+    line.word(" cause=", cause_name(r.cause));
+    line.number(" in=", static_cast<int64_t>(r.bytes_in));
+    line.number(" out=", static_cast<int64_t>(r.bytes_out));
+    line.number(" limit_ms=", r.limit_ms);
+    line.number(" queue_ms=", r.queue_ms);
+    line.number(" connect_ms=", r.connect_ms);
+    line.number(" first_ms=", r.first_ms);
+    line.number(" total_ms=", r.total_ms);
+    line.number(" pieces=", static_cast<int64_t>(r.pieces));
+    line.number(" prompt_tokens=", r.prompt_tokens);
+    line.number(" completion_tokens=", r.completion_tokens);
+    line.number(" resent=", r.resent ? 1 : 0);
     out += format == LogFormat::Json ? "}\n" : "\n";
 }
 

@@ -4,6 +4,7 @@
 #include "llm_proxy/base/strings.h"
 
 #include <array>
+#include <cstring>
 #include <string>
 
 #include <arpa/inet.h>
@@ -40,13 +41,12 @@ bool parse_peer(std::string_view peer, Address &out)
 
 bool contains(const AddressRange &range, const Address &address)
 {
-    for (unsigned bit = 0; bit < range.prefix; bit++) {
-        const unsigned mask = 0x80U >> (bit % 8);
-        if (((range.base[bit / 8] ^ address[bit / 8]) & mask) != 0) {
-            return false;
-        }
+    const size_t whole = range.prefix / 8;
+    const unsigned rest = range.prefix % 8;
+    if (memcmp(range.base.data(), address.data(), whole) != 0) {
+        return false;
     }
-    return true;
+    return rest == 0 || (range.base[whole] ^ address[whole]) >> (8 - rest) == 0;
 }
 
 bool is_loopback(const Address &address)

@@ -24,7 +24,18 @@ inline int hex_value(char c)
     return small >= 'a' && small <= 'f' ? small - 'a' + 10 : -1;
 }
 
-bool iequals(std::string_view a, std::string_view b);
+// Of an ASCII letter; any other byte stays what it is.
+inline char to_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
+
+bool iequals_same_size(std::string_view a, std::string_view b);
+// Here, for most names that are compared differ in length.
+inline bool iequals(std::string_view a, std::string_view b)
+{
+    return a.size() == b.size() && iequals_same_size(a, b);
+}
 bool starts_with(std::string_view text, std::string_view prefix);
 bool ends_with(std::string_view text, std::string_view suffix);
 // Case-insensitive find; npos when absent.
@@ -36,6 +47,9 @@ std::string_view trim(std::string_view text);
 std::vector<std::string_view> split_list(std::string_view text, char separator);
 // Decimal digits only, no sign, no space; false on overflow or other bytes.
 [[nodiscard]] bool parse_u64(std::string_view text, uint64_t &out);
+constexpr size_t kMaxDigits = 20; // of a uint64_t
+// In decimal, at the end of `room`, which is what the result is a part of.
+std::string_view write_u64(char (&room)[kMaxDigits], uint64_t value);
 void append_u64(std::string &out, uint64_t value);
 // One percent-decoding pass; false on a broken escape.
 [[nodiscard]] bool percent_decode(std::string_view text, std::string &out);

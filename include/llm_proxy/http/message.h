@@ -63,12 +63,19 @@ class FieldBlock
 {
 public:
     bool add(std::string_view name, std::string_view value);
+    // A literal is the program's own word, and not looked at again.
+    template <size_t Size>
+    bool add(const char (&name)[Size], std::string_view value)
+    {
+        return add_known({name, Size - 1}, value);
+    }
     // `name` is a literal.
     void add(std::string_view name, uint64_t value);
     void clear() { text_.clear(); }
     const std::string &text() const { return text_; }
 
 private:
+    bool add_known(std::string_view name, std::string_view value);
     void make_room();
 
     std::string text_;
