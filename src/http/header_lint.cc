@@ -84,6 +84,20 @@ bool lint_version(std::string_view version, int &minor, HttpFault &fault)
                 "The request line does not end with an HTTP version.");
 }
 
+bool check_target_size(std::string_view target, const LintLimits &limits,
+                       HttpFault &fault)
+{
+    return target.size() <= limits.max_target ||
+           fail(fault, 414, "L4", "The request target is too long.");
+}
+
+bool check_target_bytes(std::string_view target, HttpFault &fault)
+{
+    return (!target.empty() && all_chars(target, kTargetChar)) ||
+           fail(fault, 400, "L2",
+                "The target is empty or holds a byte that is not allowed.");
+}
+
 // The part of an absolute-form target behind its authority. The authority
 // decides nothing: Host does not either.
 bool take_authority(std::string_view target, std::string_view &path,
@@ -106,12 +120,8 @@ bool take_authority(std::string_view target, std::string_view &path,
     return true;
 }
 
-bool lint_target(RequestHead &head, HttpFault &fault)
+bool take_target(RequestHead &head, HttpFault &fault)
 {
-    if (head.target.empty() || !all_chars(head.target, kTargetChar)) {
-        return fail(fault, 400, "L2",
-                    "The target is empty or holds a byte that is not allowed.");
-    }
     std::string_view rest = head.target;
     if (rest == "*") {
         if (head.method != Method::Options) {
@@ -140,8 +150,8 @@ bool lint_request_line(std::string_view line, const LintLimits &limits,
                     "The request line is not METHOD TARGET HTTP/1.1.");
     }
     head.target = line.substr(first + 1, last - first - 1);
-    if (head.target.size() > limits.max_target) {
-        return fail(fault, 414, "L4", "The request target is too long.");
+    if (!check_target_size(head.target, limits, fault)) {
+        return false;
     }
     Method method = Method::Get;
     const bool known = lint_method(line.substr(0, first), method, fault);
@@ -152,7 +162,7 @@ bool lint_request_line(std::string_view line, const LintLimits &limits,
     // A line that is no HTTP/1 at all is that, whatever its method.
     HttpFault later;
     if (!lint_version(line.substr(last + 1), head.minor_version, later) ||
-        !lint_target(head, later)) {
+        !check_target_bytes(head.target, later) || !take_target(head, later)) {
         fault = later;
         return false;
     }
@@ -345,6 +355,13 @@ bool lint_head(std::string_view block, const LintLimits &limits,
     head.keep_alive =
         !seen.close && (head.minor_version == 1 || seen.keep_alive);
     return true;
+}
+
+bool lint_target(std::string_view target, const LintLimits &limits,
+                 HttpFault &fault)
+{
+    return check_target_size(target, limits, fault) &&
+           check_target_bytes(target, fault);
 }
 
 bool lint_trailers(std::string_view block, const LintLimits &limits,

@@ -108,7 +108,7 @@ ReceiptFault check_receipt(std::string_view secret, const Sha256 &token,
         return ReceiptFault::Forged;
     }
     const int64_t age_s = now_s - receipt.issued_s;
-    if (age_s > kReceiptLifeS || age_s < -kReceiptLifeS) {
+    if (age_s > kReceiptLifeS || age_s < -kReceiptSkewS) {
         return ReceiptFault::Stale;
     }
     if (digits != hex(token, kTokenDigits)) {

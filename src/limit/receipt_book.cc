@@ -90,9 +90,9 @@ ReceiptFault ReceiptBook::add(const Mark &mark, int64_t issued_s,
     if (used_ >= most_used_) {
         if (!told_) {
             told_ = true;
-            log_warning("more than %zu receipts were used in a minute: "
-                        "requests with others are charged again",
-                        most_used_);
+            log_warning("more than %zu receipts were used in %d s: requests "
+                        "with others are charged again",
+                        most_used_, static_cast<int>(kReceiptMemoryMs / 1000));
         }
         return ReceiptFault::TooMany;
     }

@@ -26,33 +26,6 @@ constexpr size_t kMaxAheadUnknown = size_t{4} * 1024;
 constexpr int64_t kMinBodyRate = 500; // bytes a second
 constexpr int64_t kBodyWindowMs = int64_t{10} * 1000;
 
-ApiError fault_error(const HttpFault &fault)
-{
-    ApiError error;
-    error.message = fault.message;
-    switch (fault.status) {
-    case 408:
-        error.kind = ApiErrorKind::RequestTimeout;
-        break;
-    case 414:
-        error.kind = ApiErrorKind::UriTooLong;
-        break;
-    case 431:
-        error.kind = ApiErrorKind::HeadersTooLarge;
-        break;
-    case 501:
-        error.kind = ApiErrorKind::UnsupportedTransferCoding;
-        break;
-    case 505:
-        error.kind = ApiErrorKind::HttpVersion;
-        break;
-    default:
-        error.kind = ApiErrorKind::BadHttp;
-        break;
-    }
-    return error;
-}
-
 } // namespace
 
 Connection::Connection(WorkerContext &context, ConnectionOwner &owner,
@@ -191,9 +164,7 @@ void Connection::take_head()
     set_state(State::Body);
     timer_.arm(context_.config->body_timeout_ms);
     if (turned_away_) {
-        ApiError error;
-        error.kind = ApiErrorKind::Overloaded;
-        exchange_->on_fault(error, Cause::Overloaded);
+        exchange_->turn_away(*request_);
         return;
     }
     exchange_->on_head(*request_);

@@ -113,6 +113,12 @@ void Exchange::on_head(const RequestHead &head)
     }
 }
 
+void Exchange::turn_away(const RequestHead &head)
+{
+    head_ = &head;
+    on_fault(make_error(ApiErrorKind::Overloaded), Cause::Overloaded);
+}
+
 // So that a growing body is not copied. Many that only announce one get none.
 void Exchange::reserve_body(size_t bytes)
 {

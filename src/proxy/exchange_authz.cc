@@ -2,6 +2,7 @@
 // answering its question, and believing that it has asked.
 #include "llm_proxy/base/log.h"
 #include "llm_proxy/base/strings.h"
+#include "llm_proxy/http/header_lint.h"
 #include "llm_proxy/limit/headers.h"
 #include "llm_proxy/limit/receipt.h"
 #include "llm_proxy/proxy/exchange.h"
@@ -33,7 +34,7 @@ std::string_view field_or_empty(const RequestHead &head, std::string_view name)
 
 // What the web server was asked for.
 struct Original {
-    bool named = false;                 // the question says it
+    std::string_view uri;               // empty: the question does not say
     const Endpoint *endpoint = nullptr; // if it is one of ours
     bool takes_method = true;
 };
@@ -41,10 +42,10 @@ struct Original {
 Original original_request(const RequestHead &head, const Config &config)
 {
     Original original;
-    const std::string_view uri = field_or_empty(head, "X-Original-URI");
     const std::string_view method = field_or_empty(head, "X-Original-Method");
-    original.named = !uri.empty();
-    original.endpoint = find_endpoint(uri.substr(0, uri.find('?')), config);
+    original.uri = field_or_empty(head, "X-Original-URI");
+    original.endpoint =
+        find_endpoint(original.uri.substr(0, original.uri.find('?')), config);
     if (original.endpoint != nullptr && !method.empty()) {
         original.takes_method =
             method != "OPTIONS" &&
@@ -67,8 +68,20 @@ bool may_bypass(const Original &original, const Principal &principal)
     const bool relayed = original.endpoint != nullptr &&
                          original.endpoint->kind == EndpointKind::Relay &&
                          original.takes_method;
-    return (relayed || !original.named) && principal.models.empty() &&
+    return (relayed || original.uri.empty()) && principal.models.empty() &&
            principal.concurrency == 0;
+}
+
+// What the daemon's own parser would refuse later, when it is charged.
+bool check_original(const Original &original, ApiError &err)
+{
+    HttpFault fault;
+    if (original.uri.empty() ||
+        lint_target(original.uri, LintLimits(), fault)) {
+        return true;
+    }
+    err = fault_error(fault);
+    return false;
 }
 
 bool is_plain_mode(const RequestHead &head)
@@ -89,7 +102,8 @@ void Exchange::authorize()
 {
     ApiError err;
     const Original original = original_request(*head_, *config_);
-    if (!check_token(err) || !find_authz_backend(original.endpoint, err)) {
+    if (!check_token(err) || !check_original(original, err) ||
+        !find_authz_backend(original.endpoint, err)) {
         refuse_authz(err);
         return;
     }
@@ -212,6 +226,9 @@ void Exchange::refuse_authz(const ApiError &error)
     if (is_plain_mode(*head_)) {
         answer_authz(status, Cause::Denied);
         return;
+    }
+    if (principal_ != nullptr) {
+        fields_.add("X-Proxy-Label", principal_->label);
     }
     fields_.add("X-Proxy-Status", static_cast<uint64_t>(status));
     answer_authz(status == kUnauthorized ? kUnauthorized : kForbidden,

@@ -2,6 +2,7 @@
 #define LLM_PROXY_SRC_PROXY_EXCHANGE_ERRORS_H
 
 #include "llm_proxy/http/api_error.h"
+#include "llm_proxy/http/header_lint.h"
 #include "llm_proxy/http/message.h"
 
 #include <cstdint>
@@ -40,6 +41,33 @@ inline ApiError too_large_error(uint64_t limit)
     return make_error(ApiErrorKind::RequestTooLarge,
                       "The request body is larger than " +
                           std::to_string(limit) + " bytes.");
+}
+
+inline ApiError fault_error(const HttpFault &fault)
+{
+    ApiError error;
+    error.message = fault.message;
+    switch (fault.status) {
+    case 408:
+        error.kind = ApiErrorKind::RequestTimeout;
+        break;
+    case 414:
+        error.kind = ApiErrorKind::UriTooLong;
+        break;
+    case 431:
+        error.kind = ApiErrorKind::HeadersTooLarge;
+        break;
+    case 501:
+        error.kind = ApiErrorKind::UnsupportedTransferCoding;
+        break;
+    case 505:
+        error.kind = ApiErrorKind::HttpVersion;
+        break;
+    default:
+        error.kind = ApiErrorKind::BadHttp;
+        break;
+    }
+    return error;
 }
 
 // The header lines that belong to an error.

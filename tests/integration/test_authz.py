@@ -8,7 +8,7 @@ import json
 import time
 
 import pytest
-from raw import Client, ask, chat, settle
+from raw import Client, ask, chat, request, settle
 
 SECRET = "a secret of both daemons"
 TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 5, "rpd": 100},
@@ -86,8 +86,10 @@ def test_a_spent_limit_is_a_403_that_says_429(proxy):
     error = json.loads(denied.header("X-Proxy-Error"))["error"]
     assert (error["type"], error["code"]) == ("requests",
                                               "rate_limit_exceeded")
+    assert denied.header("X-Proxy-Label") == "alice"
     plain = authz(daemon, path="/internal/authz?mode=plain")
     assert plain.status == 429
+    assert plain.header("X-Proxy-Label") is None  # the client reads this one
     assert plain.header("Retry-After") is not None
     # The same counters as those of a request.
     assert ask(daemon.port, body=chat()).status == 429
@@ -204,6 +206,48 @@ def test_what_the_daemon_refuses_is_given_back(proxy, asked, status):
     refused = ask(daemon.port, body=b"{", headers=[field])
     assert remaining(refused) == "5"
     assert remaining(authz(daemon)) == "4"
+
+
+def test_a_slow_upload_is_not_charged_again(proxy):
+    """nginx asks before it reads the body."""
+    daemon, behind = proxy(ok, tokens=TOKENS, RATE_LIMIT_SHARED_SECRET=SECRET)
+    for age in (299, 301):
+        ask(daemon.port, body=chat(), headers=[
+            "X-RateLimit-Checked: " + receipt(f"r{age}", age=age)])
+    assert len(behind.requests) == 2
+    assert remaining(authz(daemon)) == "3"
+
+
+@pytest.mark.parametrize("uri, status", [
+    ("/v1/chat/completions?" + "x" * 8175, 414),
+    ("/v1/chat/completions#x", 400),
+    ("/v1/chat/completions?\u00e9", 400),
+], ids=["long", "fragment", "byte"])
+def test_what_no_request_could_ask_for_costs_nothing(proxy, uri, status):
+    daemon, _ = proxy(ok, tokens=TOKENS)
+    denied = authz(daemon, f"X-Original-URI: {uri}")
+    assert denied.status == 403
+    assert denied.header("X-Proxy-Status") == str(status)
+    assert denied.header("X-RateLimit-Checked") is None
+    with Client(daemon.port) as client:
+        client.send(request(uri, body=chat()))
+        told = client.answer()
+    assert told.status == status
+    assert denied.header("X-Proxy-Error") == told.body.decode()
+    assert remaining(authz(daemon)) == "4"
+
+
+def test_who_is_turned_away_gets_the_unit_back(proxy):
+    daemon, behind = proxy(ok, tokens=TOKENS, MAX_CONNECTIONS=2)
+    with Client(daemon.port) as one, Client(daemon.port) as two:
+        field = one.ask("/internal/authz").header("X-RateLimit-Checked")
+        assert two.ask("/healthz").status == 200
+        with Client(daemon.port) as late:
+            answer = late.ask(body=chat(), headers=[
+                "X-RateLimit-Checked: " + field])
+        assert answer.status == 503
+        assert remaining(one.ask("/internal/authz")) == "4"
+    assert not behind.requests
 
 
 def test_a_body_that_is_too_large_without_a_length(proxy):

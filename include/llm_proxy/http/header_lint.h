@@ -30,6 +30,11 @@ struct HttpFault {
 [[nodiscard]] bool lint_head(std::string_view block, const LintLimits &limits,
                              RequestHead &head, HttpFault &fault);
 
+// Judges a target alone, as of a request that somebody else has read: its
+// length and its bytes, L2 and L4.
+[[nodiscard]] bool lint_target(std::string_view target,
+                               const LintLimits &limits, HttpFault &fault);
+
 // Judges a trailer section, the empty line at its end included, line by line
 // as L1, L3 and L4 judge header fields; none may frame the body, which some
 // parsers take and others refuse. What it says is dropped all the same.

@@ -43,6 +43,8 @@ public:
 
     // The head is complete; it outlives the exchange. May answer already.
     void on_head(const RequestHead &head);
+    // The same, where there is no room for it.
+    void turn_away(const RequestHead &head);
     void on_body(std::string_view bytes);
     void on_body_complete();
     // The request cannot be read to its end (or not even its head).
