@@ -23,7 +23,7 @@ packages() {
     apt:check)
         echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
-            "valkey-server|redis-server" openssl ;;
+            "valkey-server|redis-server" openssl zsh fish ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
@@ -33,7 +33,7 @@ packages() {
             ca-certificates curl ;;
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
-            mandoc ShellCheck nginx haproxy caddy redis openssl ;;
+            mandoc ShellCheck nginx haproxy caddy redis openssl zsh fish ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
@@ -42,7 +42,7 @@ packages() {
             linux-headers python3 py3-pip ca-certificates curl bash ;;
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
-            haproxy caddy redis openssl ;;
+            haproxy caddy redis openssl zsh fish ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     *) usage ;;

@@ -70,17 +70,51 @@ def complete(*words):
     return set(text.split())
 
 
+def complete_fish(line):
+    """What fish offers for the end of the line."""
+    folder = os.path.join(ROOT, "contrib/completions/fish")
+    script = "".join(f'source "{folder}/{name}.fish"; ' for name in (
+        "llm-proxyd", "llm-proxyctl")) + 'complete -C "$argv"'
+    status, text = run([need("fish"), "--no-config", "-c", script, line])
+    assert status == 0, text
+    return {offer.split("\t")[0] for offer in text.splitlines()}
+
+
+def complete_zsh(program, stub):
+    """What the lines of zsh's file hand to `stub`, one of zsh's helpers."""
+    path = os.path.join(ROOT, "contrib/completions/zsh", "_" + program)
+    status, text = run([need("zsh"), "-f", "-c", f'{stub}; source "{path}"'])
+    assert status == 0, text
+    return text.splitlines()
+
+
+def page_commands():
+    return set(re.findall(r"^\.It Ic ([a-z]+)", read("man/llm-proxyctl.1"),
+                          re.M))
+
+
 @pytest.mark.parametrize("program, page", [
     ("llm-proxyd", "man/llm-proxyd.8"), ("llm-proxyctl", "man/llm-proxyctl.1")])
 def test_the_completions_name_the_options_of_the_manual(program, page):
     assert complete(program, "-") == page_options(page)
     assert complete(program, "--ver") == {"--version"}
+    assert complete_fish(f"{program} -") == page_options(page)
+    specs = complete_zsh(program, '_arguments() { print -rl -- "$@"; }')
+    options = [re.match(r"(?:\([^)]*\))?(-\w|--[a-z-]+)\[", spec)
+               for spec in specs]
+    assert {found[1] for found in options if found} == page_options(page)
 
 
 def test_the_completions_name_the_commands_of_llm_proxyctl():
-    commands = re.findall(r"^\.It Ic ([a-z]+)", read("man/llm-proxyctl.1"),
-                          re.M)
-    assert complete("llm-proxyctl", "") == set(commands)
+    commands = page_commands()
+    assert complete("llm-proxyctl", "") == commands
+    assert complete_fish("llm-proxyctl ") == commands
+    assert {line.split(":")[0] for line in complete_zsh(
+        "llm-proxyctl", "_arguments() { state=command; }; "
+        '_describe() { print -rl -- "${(P@)2}"; }')} == commands
+    assert complete_fish("llm-proxyctl limiter ") == {"reset"}
+    assert complete_fish("llm-proxyctl loglevel ") == {
+        "error", "warning", "notice", "info", "debug"}
     assert complete("llm-proxyctl", "re") == {"reload"}
     assert complete("llm-proxyctl", "limiter", "") == {"reset"}
     assert complete("llm-proxyctl", "loglevel", "") == {
