@@ -23,7 +23,7 @@ packages() {
     apt:check)
         echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
-            "valkey-server|redis-server" openssl zsh fish ;;
+            "valkey-server|redis-server" openssl systemd zsh fish ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
@@ -33,7 +33,8 @@ packages() {
             ca-certificates curl ;;
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
-            mandoc ShellCheck nginx haproxy caddy redis openssl zsh fish ;;
+            mandoc ShellCheck nginx haproxy caddy redis openssl systemd zsh \
+            fish ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
