@@ -8,7 +8,7 @@ import socket
 import openai
 import pytest
 from nginx import SHAPES
-from raw import Client, Closed, ask, chat
+from raw import Client, Closed, ask, chat, request
 
 pytestmark = pytest.mark.nginx
 TOKENS = [{"token": "demo-key-123", "label": "alice"},
@@ -173,6 +173,22 @@ def test_the_daemon_is_down(site, shape):
         answer = at.ask(shape, **named)
         check(answer, 503, "overloaded", "server_error")
         assert answer.header("Retry-After") == "1"
+    assert not at.behind.requests
+
+
+def test_the_daemon_dies_after_its_yes(site):
+    """As if it had been down before; the oracle alone asks it twice."""
+    at = site(ok, DEFAULT_BACKEND="ollama",
+              tokens=[{"token": "demo-key-123", "label": "a", "rpm": 9}])
+    whole = request(body=chat("vllm:m"))
+    with at.client("oracle") as client:
+        client.send(whole[:-5])
+        at.daemon.wait_access()
+        at.daemon.stop()
+        client.send(whole[-5:])
+        answer = check(client.answer(), 503, "overloaded", "server_error")
+    assert answer.header("Retry-After") == "1"
+    assert answer.header("X-RateLimit-Remaining-Requests") == "8"
     assert not at.behind.requests
 
 
