@@ -2,6 +2,7 @@
 the client and the log are told."""
 
 import json
+import re
 
 import pytest
 from nginx import SHAPES
@@ -63,6 +64,19 @@ def test_a_redis_counts_for_all_shapes(site, redis, shape):
     assert denied.error["code"] == "rate_limit_exceeded"
     # One count of the token's; the others are receipts.
     assert len([key for key in store.keys() if key.endswith("}")]) == 1
+
+
+@EACH_SHAPE
+def test_the_limits_are_those_after_a_refund(site, shape):
+    """What reached no backend costs nothing, and the answer says so."""
+    at = site(both, tokens=TOKENS)
+    for body in (b"{", b'{"model":"vllm:m","model":"x"}'):
+        answer = at.ask(shape, body=body)
+        assert answer.status == 400
+        assert limits(answer) == ["5"]
+        assert answer.header("X-RateLimit-Remaining-Requests-Day") == "100"
+        assert answer.header("X-RateLimit-Limit-Requests") == "5"
+    assert limits(at.ask(shape, body=chat("vllm:m"))) == ["4"]
 
 
 @pytest.mark.parametrize("default, headers, model, straight", [
@@ -127,6 +141,47 @@ def test_the_oracle_knows_a_browsers_question(site):
     assert answer.status == 204
     assert answer.header("Access-Control-Allow-Origin") \
         == "https://app.example"
+
+
+@EACH_SHAPE
+@pytest.mark.parametrize("default", ["ollama", "vllm"])
+def test_pages_may_read_what_the_daemon_says_they_may(site, shape, default):
+    """Of each answer, whoever gives it; vLLM's word does not count."""
+    def handler(_request, peer):
+        peer.whole({"ok": 1}, Access_Control_Allow_Origin="*",
+                   Access_Control_Allow_Credentials="true",
+                   Access_Control_Expose_Headers="X-Theirs")
+
+    app = "https://app.example"
+    at = site(handler, DEFAULT_BACKEND=default, CORS_ORIGINS=app, tokens=[
+        {"token": "demo-key-123", "label": "alice", "rpm": 2},
+        {"token": "unlimited-key", "label": "una"}])
+
+    def check(status, origin=app, **named):
+        answer = at.ask(shape, headers=["Origin: " + origin],
+                        **{"body": chat("vllm:m"), **named})
+        told = [(name.lower(), value) for name, value in answer.headers
+                if re.match("(?i)access-control-|vary$", name)]
+        assert answer.status == status
+        if origin == app:
+            assert len(told) == 3, told
+            told = dict(told)
+            assert told["access-control-allow-origin"] == app
+            assert "X-RateLimit-Limit-Requests" \
+                in told["access-control-expose-headers"]
+            assert told["vary"] == "Origin"
+        else:
+            assert told == [("vary", "Origin")]
+
+    check(401, token="nobody")
+    if (shape, default) != ("oracle", "vllm"):
+        check(400, body=b"{")
+    check(200)
+    check(200, "https://evil.example")
+    check(429)
+    check(429, "https://evil.example")
+    at.behind.stop()
+    check(502, token="unlimited-key")
 
 
 @pytest.mark.parametrize("setting, default, model, straight, sent", [

@@ -142,6 +142,48 @@ def test_a_backend_sends_nginx_nowhere(site, shape):
     assert answer.header("X-RateLimit-Checked") is None
 
 
+# As the daemon has it of what passes through it.
+NOT_A_BACKENDS = {
+    "Set_Cookie": "a=b", "Strict_Transport_Security": "max-age=1",
+    "Alt_Svc": 'h3=":443"', "Upgrade": "h2c", "Proxy_Authenticate": "Basic",
+    "Trailer": "X-Sum", "X_Proxy_Partial": "ollama",
+    "X_Proxy_Dropped_Params": "seed", "X_Proxy_Status": "200",
+    "X_Proxy_Error": "{}", "X_Proxy_Backend": "root", "RateLimit": "x",
+    "RateLimit_Policy": "x", "X_RateLimit_Limit_Tokens": "7",
+    "Access_Control_Allow_Origin": "*",
+    "Access_Control_Allow_Credentials": "true",
+    "Access_Control_Allow_Headers": "*", "Access_Control_Allow_Methods": "*",
+    "Access_Control_Expose_Headers": "*", "Access_Control_Max_Age": "9",
+    "Access_Control_Allow_Private_Network": "true"}
+
+
+@EACH_SHAPE
+@pytest.mark.parametrize("origins", ["", "https://app.example"])
+def test_what_is_not_a_backends_to_say(site, shape, origins):
+    at = site(lambda _request, peer: peer.whole({"ok": 1}, **NOT_A_BACKENDS),
+              tokens=TOKENS, DEFAULT_BACKEND="vllm", CORS_ORIGINS=origins)
+    answer = at.ask(shape, body=chat("m"))
+    assert answer.json == {"ok": 1}
+    for name in NOT_A_BACKENDS:
+        assert answer.header(name.replace("_", "-")) is None
+
+
+@EACH_SHAPE
+def test_what_the_daemon_says_of_its_answer_passes(site, shape):
+    def handler(request_, peer):
+        if request_.path == "/api/tags":
+            peer.whole({"models": []})
+            return
+        peer.whole({"model": "m", "created_at": "2026-11-24T10:00:00Z",
+                    "message": {"role": "assistant", "content": "hi"},
+                    "done": True, "done_reason": "stop"})
+
+    at = site(handler, tokens=TOKENS, VLLM_BASE_URL="http://127.0.0.1:1")
+    answer = at.ask(shape, body=chat("ollama:m", parallel_tool_calls=False))
+    assert answer.header("X-Proxy-Dropped-Params") == "parallel_tool_calls"
+    assert at.ask(shape, "/v1/models").header("X-Proxy-Partial") == "vllm"
+
+
 def test_the_oracles_verdict_holds_for_one_request(site):
     """The client's id of a request is none to the daemon that is asked: with
     it a second request would get the first one's verdict."""
