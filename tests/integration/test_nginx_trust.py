@@ -3,9 +3,11 @@ from TCP and from a unix socket, in all shapes."""
 
 import hashlib
 import hmac
+import socket
 import time
 
 import pytest
+from daemon import SLOW
 from nginx import SHAPES
 from raw import chat, request
 
@@ -62,6 +64,56 @@ FORGED = [
     "X-Real-IP: 10.0.0.1", "Via: 1.1 evil", "Proxy: http://evil.example/"]
 
 
+# Of whom other servers in front speak so.
+FORGED_ELSEWHERE = [
+    "X-Forwarded-Ssl: evil", "X-Forwarded-User: evil",
+    "X-Forwarded-Client-Cert: evil", "X-Forwarded-Scheme: evil",
+    "X-Forwarded-By: evil", "X-Forwarded-Email: evil",
+    "X-Forwarded-Access-Token: evil", "X-Proxy-Secret: evil",
+    "X-Proxy-Partial: evil", "X-Original-URL: /evil",
+    "X-Original-Host: evil", "X-Original-Forwarded-For: evil",
+    "X-Rewrite-URL: /evil", "X-Client-IP: evil", "True-Client-IP: evil",
+    "X-Cluster-Client-IP: evil"]
+
+
+@EACH_SHAPE
+@EACH_WAY
+def test_what_the_daemon_is_told(site, shape, unix):
+    at = site(ok, tokens=TOKENS)
+    at.daemon.stop()
+    heads = []
+    with socket.socket(socket.AF_UNIX) as other, \
+            at.client(shape, unix) as client:
+        other.bind(at.socket)
+        other.listen()
+        other.settimeout(20 * SLOW)
+        client.send(request("/v1/models", headers=[
+            *FORGED, *FORGED_ELSEWHERE, "X-Model: vllm:m"]))
+        for _ in range(2 if shape == "oracle" else 1):
+            peer, _ = other.accept()
+            with peer:
+                peer.settimeout(20 * SLOW)
+                heads.append(b"")
+                while not heads[-1].endswith(b"\r\n\r\n"):
+                    heads[-1] += peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+                             b"Connection: close\r\n\r\n{}")
+        assert client.answer().status == 200
+    for head in heads:
+        assert b"evil" not in head and b"\r\nVia:" not in head
+        told = [line.split(b": ")[0].decode() for line in
+                head.split(b"\r\n")[1:-2]]
+        mine = {"Host", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host",
+                "X-Forwarded-Proto", "X-Request-Id", "Authorization"}
+        question = {"X-Original-URI", "X-Original-Method", "X-Model"}
+        if shape == "oracle":
+            mine |= question if head is heads[0] else set()
+        else:
+            mine |= {"X-Model"} | (
+                {"X-Accel-Mode"} if shape == "redirect" else set())
+        assert (len(told), set(told)) == (len(mine), mine)
+
+
 @EACH_SHAPE
 @EACH_WAY
 def test_forged_fields_change_nothing(site, shape, unix):
@@ -82,6 +134,16 @@ def test_forged_fields_change_nothing(site, shape, unix):
         assert seen.header("X-Real-IP") is None  # all through the daemon
     assert {line["label"] for line in at.daemon.wait_access(6)} \
         <= {"alice", "bob", '""', "-"}
+
+
+@pytest.mark.parametrize("name", ["User-Agent", "Accept", "Origin",
+                                  "Traceparent", "Content-Encoding"])
+def test_the_oracle_passes_no_field_that_the_daemon_would_refuse(site, name):
+    """nginx takes control characters, and vLLM gets these from it."""
+    at = site(ok, tokens=TOKENS, DEFAULT_BACKEND="vllm")
+    answer = at.ask("oracle", body=chat("m"), headers=[name + ": a\x1bb"])
+    assert (answer.status, answer.error["code"]) == (400, "malformed_http")
+    assert not at.behind.requests
 
 
 @pytest.mark.parametrize("shape", ["oracle", "redirect"])
