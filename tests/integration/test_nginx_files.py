@@ -158,9 +158,8 @@ def test_print_nginx_without_an_address(tmp_path):
     assert printed(tmp_path, LISTEN="nonsense")[0] == 78
 
 
-def test_what_is_printed_works(site):
-    """In place of a shape that is shipped."""
-    at = site(lambda _request, peer: peer.whole({"ok": 1}))
+def put_in_place(at):
+    """What is printed, in place of a shape that is shipped."""
     at.nginx.stop_process()
     status, text, _ = run_daemon("-c", at.daemon.config, "--print-nginx")
     assert status == 0
@@ -173,6 +172,11 @@ def test_what_is_printed_works(site):
     at.nginx.config.write_text(config.replace(listen, "").replace(
         "    # Shape 3.\n", text))
     at.nginx.start()
+
+
+def test_what_is_printed_works(site):
+    at = site(lambda _request, peer: peer.whole({"ok": 1}))
+    put_in_place(at)
     with at.client("front", unix=True) as client:
         assert client.ask(body=chat("vllm:m")).json == {"ok": 1}
         assert client.ask(body=chat("m"), token="nobody").status == 401
@@ -181,3 +185,46 @@ def test_what_is_printed_works(site):
         answer = client.ask(body=chat("m"))
         assert (answer.status, answer.error["code"]) == (503, "overloaded")
         assert answer.header("Retry-After") == "1"
+
+
+def test_no_error_of_what_is_printed_is_html(site):
+    at = site(MAX_BODY_BYTES="1k")
+    put_in_place(at)
+    line = b"GET /v1/models HTTP/1.1\r\nHost: p\r\n"
+    post = b"POST /v1/embeddings HTTP/1.1\r\nHost: p\r\n"
+    for raw, status, code in (
+            (b"GET /v1/models HTTP/1.1\r\n\r\n", 400, "malformed_http"),
+            (line + b"Content-Length: x\r\n\r\n", 400, "malformed_http"),
+            (b"GET / HTTP/1.1\r\nHost: p\r\n\r\n", 404, "unknown_url"),
+            (b"GET /v1 HTTP/1.1\r\nHost: p\r\n\r\n", 404, "unknown_url"),
+            (b"TRACE /v1/models HTTP/1.1\r\nHost: p\r\n\r\n", 405,
+             "method_not_supported"),
+            (post + b"Content-Length: 2000\r\n\r\n", 413,
+             "request_too_large"),
+            (post + b"Content-Length: 9999999\r\n\r\n", 413,
+             "request_too_large"),
+            (post + b"Transfer-Encoding: chunked\r\n\r\n800\r\nx", 413,
+             "request_too_large"),
+            (b"GET /v1/models?" + b"x" * 20_000 + b" HTTP/1.1\r\n", 414,
+             "uri_too_long"),
+            (line + b"X: " + b"x" * 20_000 + b"\r\n\r\n", 431,
+             "headers_too_large"),
+            (line + b"Transfer-Encoding: gzip\r\n\r\n", 501,
+             "not_implemented"),
+            (b"GET /v1/models HTTP/3.0\r\nHost: p\r\n\r\n", 505,
+             "unsupported_http_version")):
+        with at.client("front", unix=True) as client:
+            client.send(raw)
+            answer = client.answer()
+        assert (answer.status, answer.error["code"]) == (status, code), raw
+        assert answer.header("Content-Type") == "application/json"
+        assert answer.header("Retry-After") is None
+
+
+def test_what_is_printed_blanks_what_is_shipped(tmp_path):
+    shipped = (SHIPPED / "llm-proxy/headers.conf").read_text()
+    _, text, _ = printed(tmp_path)
+    names = re.findall(r"^proxy_set_header \S+ \S+;$", shipped, re.M)
+    assert len(names) > 20
+    for line in names:
+        assert " " * 8 + line + "\n" in text
