@@ -15,7 +15,10 @@ from raw import Client, ask, chat, request
 
 pytestmark = pytest.mark.nginx
 TOKENS = [{"token": "demo-key-123", "label": "alice", "rpm": 4},
-          {"token": "former-key-789", "label": "carol", "disabled": True}]
+          {"token": "former-key-789", "label": "carol", "disabled": True},
+          {"token": "day-key-678", "label": "dora", "rpm": 9, "rpd": 20},
+          {"token": "only-day-key-567", "label": "erin", "rpd": 20},
+          {"token": "unlimited-key-111", "label": "una"}]
 DAEMONS_SOCKET = "/run/llm-proxy/http.sock"
 EACH = pytest.mark.parametrize("kind", ["haproxy", "caddy"])
 
@@ -136,6 +139,37 @@ def test_served_and_charged_once(front, kind):
     assert len(at.behind.requests) == 4
 
 
+def limits(answer):
+    return sorted((name.lower(), value) for name, value in answer.headers
+                  if "ratelimit" in name.lower())
+
+
+@EACH
+@pytest.mark.parametrize("fields", [0, 1])
+def test_limits_as_the_daemon_tells_them(front, kind, fields):
+    """Once each, those of this answer, and none where there are none."""
+    at = front(kind, ok, RATE_LIMIT_FIELDS=fields)
+    steps = [{"body": chat("vllm:m")}, {"body": b"{"}, {"path": "/v1/models"},
+             {"body": chat("vllm:m")}]
+    for token in ("day-key-678", "only-day-key-567", "unlimited-key-111"):
+        for step in steps:
+            through = at.ask(token=token, **step)
+            named = dict(limits(through))
+            assert len(named) == len(limits(through)), through.headers
+            assert not any("{" in value for _, value in through.headers)
+            if through.status == 200 and "body" in step:
+                spent = limits(through)
+                continue
+            straight = ask(at.daemon.port, token=token, **step)
+            assert through.status == straight.status
+            assert named.keys() == dict(limits(straight)).keys()
+            if through.status == 400:
+                # It was given back: as many as after the one before.
+                assert remaining(through) == [
+                    value for name, value in spent
+                    if name == "x-ratelimit-remaining-requests"]
+
+
 @EACH
 def test_true_statuses(front, kind):
     at = front(kind, ok)
@@ -144,6 +178,7 @@ def test_true_statuses(front, kind):
         answer = at.ask(**named)
         assert (answer.status, answer.error["code"]) == (status, code)
         assert answer.header("Content-Type") == "application/json"
+        assert answer.header("Retry-After") is None
         return answer
 
     none = check(401, "missing_api_key", body=chat(), token=None)
@@ -167,6 +202,7 @@ def test_true_statuses(front, kind):
             pass  # it has answered and reads no more
         answer = client.answer()
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
+    assert answer.header("Retry-After") is None
     at.daemon.stop()
     down = at.ask(body=chat("vllm:m"))
     assert down.status == 503
@@ -208,6 +244,18 @@ def test_streams(front, kind):
         left = time.monotonic()
     assert heard.wait(20 * SLOW)
     assert gone[0] - left < 0.1 * SLOW
+
+
+def test_caddy_waits_no_longer_for_a_decision_than_it_says(front):
+    at = front("caddy", ok)
+    at.daemon.freeze()
+    try:
+        answer = at.ask(body=chat("vllm:m"))
+    finally:
+        at.daemon.thaw()
+    assert (answer.status, answer.error["code"]) == (504, "backend_timeout")
+    assert answer.header("Retry-After") is None
+    assert not at.behind.requests
 
 
 def test_haproxys_log(front):
