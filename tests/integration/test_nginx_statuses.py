@@ -62,6 +62,19 @@ def test_what_the_daemon_refuses(site, shape):
 
 
 @EACH_SHAPE
+@pytest.mark.parametrize("uri, status, code", [
+    ("/v1/chat/completions?" + "x" * 9000, 414, "uri_too_long"),
+    ("/v1/chat/completions#x", 400, "malformed_http"),
+    ("/v1/chat/completions?\xe9", 400, "malformed_http")],
+    ids=["long", "fragment", "byte"])
+def test_targets_that_nginx_takes(site, shape, uri, status, code):
+    at = site(ok, DEFAULT_BACKEND="vllm", tokens=[
+        {"token": "demo-key-123", "label": "alice", "rpm": 1}])
+    check(at.ask(shape, uri, body=chat("m")), status, code)
+    assert at.ask(shape, body=chat("m")).status == 200
+
+
+@EACH_SHAPE
 @pytest.mark.parametrize("token, retry", [("minute-key-345", None),
                                           ("day-key-678", "false")])
 def test_429(site, shape, token, retry):
