@@ -56,8 +56,9 @@ Original original_request(const RequestHead &head, const Config &config)
 
 bool is_charged(const Original &original)
 {
-    return original.endpoint == nullptr ||
-           (original.endpoint->charged && original.takes_method);
+    return original.uri.empty() ||
+           (original.endpoint != nullptr && original.endpoint->charged &&
+            original.takes_method);
 }
 
 // Nothing is left for the daemon to do: the answer is a backend's, and there

@@ -165,7 +165,8 @@ def test_a_model_outside_the_list(proxy):
 
 def test_what_is_free_is_not_charged(proxy):
     daemon, _ = proxy(ok, tokens=TOKENS)
-    for uri in ("/v1/models", "/v1/models/x?y", "/healthz"):
+    for uri in ("/v1/models", "/v1/models/x?y", "/healthz",
+                "/v1/nothing", "/llm/v1/embeddings"):
         answer = authz(daemon, f"X-Original-URI: {uri}")
         assert answer.status == 200
         assert remaining(answer) is None
