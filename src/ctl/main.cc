@@ -4,7 +4,9 @@
 #include "llm_proxy/daemon/conventions.h"
 #include "llm_proxy/json/value.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -213,9 +215,7 @@ int run(const ControlRequest &request, const Options &options)
     return judge(parsed.get());
 }
 
-} // namespace
-
-int main(int argc, char **argv)
+int run_words(int argc, char **argv)
 {
     Options options;
     if (!parse_options(argc, argv, options)) {
@@ -242,4 +242,17 @@ int main(int argc, char **argv)
         return complain(kExitUsage, err.message);
     }
     return run(request, options);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    const int code = run_words(argc, argv);
+    // Half a document would look like a whole one.
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        return complain(kExitOs,
+                        std::string("standard output: ") + strerror(errno));
+    }
+    return code;
 }

@@ -94,9 +94,14 @@ bool Channel::wait_line(std::string &out, int64_t timeout_ms)
         pollfd ready = {
             fd_.get(),
             static_cast<short>(POLLIN | (out_.empty() ? 0 : POLLOUT)), 0};
-        if (left_ms <= 0 ||
-            poll(&ready, 1,
+        if (left_ms <= 0) {
+            return false;
+        }
+        if (poll(&ready, 1,
                  static_cast<int>(std::min<int64_t>(left_ms, 60'000))) == -1) {
+            if (errno == EINTR) {
+                continue; // a signal, which the loop takes later
+            }
             return false;
         }
         flush();

@@ -2,6 +2,7 @@
 #include "daemonise.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
@@ -29,7 +30,12 @@ int wait_for(pid_t child, int pipe)
         return kExitOk;
     }
     int status = 0;
-    while (waitpid(child, &status, 0) == -1 && errno == EINTR) {
+    pid_t ended;
+    do {
+        ended = waitpid(child, &status, 0);
+    } while (ended == -1 && errno == EINTR);
+    if (ended == -1) {
+        return kExitOs;
     }
     if (WIFSIGNALED(status)) {
         (void)fprintf(stderr, "llm-proxyd: ended by signal %d while starting\n",
@@ -51,6 +57,8 @@ bool Background::enter(Error &err)
     Fd from_child(ends[0]);
     Fd to_parent(ends[1]);
     (void)fflush(nullptr);
+    // Ignored by whoever starts this, it would hide how the child ended.
+    (void)signal(SIGCHLD, SIG_DFL);
     const pid_t child = fork();
     if (child == -1) {
         err.message = std::string("fork: ") + strerror(errno);

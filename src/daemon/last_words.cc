@@ -3,6 +3,7 @@
 #include "last_words.h"
 
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/daemon/conventions.h"
 
 #include <csignal>
 #include <cstdlib>
@@ -57,7 +58,21 @@ void on_no_memory()
     std::abort();
 }
 
+void on_stuck(int)
+{
+    say("llm-proxyd: a thread does not end, giving it up\n");
+    _exit(kExitSoftware);
+}
+
 } // namespace
+
+void end_by_force_after(unsigned seconds)
+{
+    struct sigaction stuck = {};
+    stuck.sa_handler = on_stuck;
+    sigaction(SIGALRM, &stuck, nullptr);
+    alarm(seconds);
+}
 
 void install_last_words()
 {

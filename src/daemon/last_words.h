@@ -14,6 +14,10 @@ constexpr int kCrashSignals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 // thread starts.
 void install_last_words();
 
+// A process that has not ended in so many seconds, for a thread of it is
+// stuck, says so and ends with kExitSoftware.
+void end_by_force_after(unsigned seconds);
+
 } // namespace llmproxy
 
 #endif

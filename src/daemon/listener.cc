@@ -49,7 +49,9 @@ bool remove_stale(const ListenAddress &address, const sockaddr_un &name,
         errno = EEXIST;
         return fail(address, "not a socket", err);
     }
-    const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    // Somebody whose backlog is full is there, too.
+    const Fd probe(
+        socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!probe.valid()) {
         return fail(address, "socket", err);
     }

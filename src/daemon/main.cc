@@ -226,6 +226,10 @@ int check_config(const Options &options, const Launch &launch, Config &config)
 // to a log beyond the limit on file sizes, which fails then.
 void ignore_signals()
 {
+    // Whoever starts this may have blocked some.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
     struct sigaction ignore = {};
     ignore.sa_handler = SIG_IGN;
     for (const int signal : {SIGPIPE, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,
@@ -339,9 +343,7 @@ int start(const Options &options, Launch &launch,
     return serve(options, launch, std::move(config), identity);
 }
 
-} // namespace
-
-int main(int argc, char **argv)
+int run_options(int argc, char **argv)
 {
     open_standard_fds();
     Options options;
@@ -393,4 +395,18 @@ int main(int argc, char **argv)
         return code;
     }
     return start(options, launch, std::move(config));
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+    const int code = run_options(argc, argv);
+    // Half of what was asked for would look like the whole.
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        (void)fprintf(stderr, "llm-proxyd: standard output: %s\n",
+                      strerror(errno));
+        return kExitOs;
+    }
+    return code;
 }

@@ -146,9 +146,9 @@ void print_usage()
         "versions\n"
         "  -h, --help           print this\n"
         "\n"
-        "Signals: HUP reload, USR1 reopen logs, WINCH stop accepting, TERM "
-        "and\n"
-        "QUIT finish what runs and end, INT end within a second.\n"
+        "Signals: HUP reload, USR1 reopen logs, USR2 upgrade, WINCH stop "
+        "accepting,\n"
+        "TERM and QUIT finish what runs and end, INT end within a second.\n"
         "See llm-proxyd(8), llm-proxy.conf(5).\n");
 }
 

@@ -12,6 +12,7 @@
 
 #include <event2/event.h>
 
+#include "last_words.h"
 #include "options.h"
 #include "state_file.h"
 
@@ -25,6 +26,7 @@ namespace
 constexpr int64_t kLastWordsMs = 500;
 constexpr int64_t kFastMs = 500;
 constexpr int64_t kLogPeriodMs = 10000;
+constexpr unsigned kStuckS = 5; // what is left by then is no work
 constexpr int kSignals[] = {SIGHUP,  SIGUSR1, SIGUSR2, SIGWINCH,
                             SIGTERM, SIGQUIT, SIGINT,  SIGCHLD};
 
@@ -113,6 +115,7 @@ int Supervisor::run()
         return kExitCannotCreate;
     }
     loop_.run();
+    end_by_force_after(kStuckS);
     upgrade_.abandon();
     crew_.stop();
     if (!replaced_ && !config_->state_file.empty()) {
@@ -162,6 +165,9 @@ bool Supervisor::begin_serving(bool took_over)
     launch_.background.detach();
     arm_state_timer();
     log_timer_.arm(kLogPeriodMs);
+    if (upgrade_.take_reload_due()) {
+        (void)reload();
+    }
     return true;
 }
 
@@ -245,6 +251,10 @@ void Supervisor::stop_accepting()
     if (terminal.valid() || phase_ != Phase::Serving) {
         return;
     }
+    if (upgrade_.under_way()) {
+        log_notice("accepting goes on: an upgrade is under way");
+        return;
+    }
     process_.draining.store(true);
     log_notice("accepting no more; SIGHUP begins anew");
     watch_listeners(listeners_.use_none());
@@ -262,6 +272,7 @@ void Supervisor::arm_state_timer()
 
 void Supervisor::reopen_logs()
 {
+    upgrade_.reopen_predecessors_logs();
     log_reopen();
     Error err;
     LogTarget access_log;
@@ -309,7 +320,10 @@ void Supervisor::on_signal(int signal)
     default:
         break;
     }
-    if (phase_ != Phase::Serving) {
+    if (replaced_ && !end_asked_) {
+        log_notice("ending with what still runs");
+        on_end_asked(signal == SIGINT ? kFastMs : config_->drain_timeout_ms);
+    } else if (phase_ != Phase::Serving) {
         log_notice("second signal, ending at once");
         upgrade_.end_predecessors(0);
         loop_.stop();
@@ -325,6 +339,9 @@ void Supervisor::hang_up()
     if (phase_ != Phase::Serving) {
         log_notice("draining: the settings stay, the logs are reopened");
         reopen_logs();
+    } else if (upgrade_.under_way()) {
+        log_notice("the reload follows the upgrade");
+        upgrade_.reload_after();
     } else {
         (void)reload();
     }
@@ -353,8 +370,19 @@ void Supervisor::on_replaced(pid_t successor)
                       [this] { listeners_.close_left(listeners_.use_none()); });
 }
 
+void Supervisor::on_reopen_asked()
+{
+    reopen_logs();
+}
+
+void Supervisor::on_reload_due()
+{
+    hang_up();
+}
+
 void Supervisor::on_end_asked(int64_t timeout_ms)
 {
+    end_asked_ = true;
     upgrade_.end_predecessors(timeout_ms);
     if (phase_ == Phase::Draining) {
         crew_.begin_drain(false, [] {});

@@ -55,6 +55,8 @@ private:
     void drain() override;
     void on_replaced(pid_t successor) override;
     void on_end_asked(int64_t timeout_ms) override;
+    void on_reopen_asked() override;
+    void on_reload_due() override;
     void on_predecessors_gone() override;
 
     bool open_files();
@@ -88,8 +90,9 @@ private:
     LoadedState loaded_;
     Phase phase_ = Phase::Serving;
     int64_t drain_timeout_ms_ = 0;
-    bool drained_ = false;  // no worker has a client
-    bool replaced_ = false; // another process serves
+    bool drained_ = false;   // no worker has a client
+    bool replaced_ = false;  // another process serves
+    bool end_asked_ = false; // of one that was replaced
 };
 
 } // namespace llmproxy

@@ -24,11 +24,15 @@ namespace
 
 // From the new process.
 constexpr std::string_view kReady = "ready";
-constexpr std::string_view kEnd = "end "; // and milliseconds
+constexpr std::string_view kTook = "took"; // it has all, and serves from now on
+constexpr std::string_view kReopen = "reopen"; // the logs
+constexpr std::string_view kEnd = "end ";      // and milliseconds
 // From the old one.
 constexpr std::string_view kSecret = "secret ";
 constexpr std::string_view kCounter = "counter ";
 constexpr std::string_view kGo = "go";
+constexpr std::string_view kReload = "reload"; // one was asked for meanwhile
+constexpr std::string_view kYours = "yours";   // the old one accepts no more
 // From both.
 constexpr std::string_view kReceipt = "receipt ";
 
@@ -134,6 +138,9 @@ void Upgrade::fail(const std::string &why)
     child_ = -1;
     deadline_.cancel();
     successor_.reset();
+    if (std::exchange(reload_due_, false)) {
+        host_.on_reload_due();
+    }
 }
 
 void Upgrade::on_child()
@@ -151,11 +158,9 @@ void Upgrade::on_child()
     }
 }
 
+// Until it has answered, the new process may still be lost.
 void Upgrade::hand_over()
 {
-    replaced_ = true;
-    deadline_.cancel();
-    log_notice("upgrade: process %d takes over", static_cast<int>(child_));
     ReceiptWitness &witness = *this;
     successor_->send(std::string(kSecret) + process_.receipt_secret);
     successor_->send(std::string(kCounter) + process_.receipt_counter);
@@ -164,8 +169,19 @@ void Upgrade::hand_over()
         line += format_receipt_note(note);
         successor_->send(line);
     }
-    host_.on_replaced(child_);
     successor_->send(kGo);
+}
+
+void Upgrade::leave()
+{
+    replaced_ = true;
+    deadline_.cancel();
+    log_notice("upgrade: process %d takes over", static_cast<int>(child_));
+    host_.on_replaced(child_);
+    if (std::exchange(reload_due_, false)) {
+        successor_->send(kReload);
+    }
+    successor_->send(kYours);
 }
 
 bool Upgrade::adopt_limits(Error &err)
@@ -179,10 +195,26 @@ bool Upgrade::take_over(Error &err)
     predecessor_ =
         std::make_unique<Channel>(loop_, std::move(launch_.channel), handler);
     predecessor_->send(kReady);
+    if (!take_until(kGo)) {
+        err.message = "the old process does not hand over";
+        return false;
+    }
+    predecessor_->send(kTook);
+    // One that is gone by now accepts nothing either.
+    (void)take_until(kYours);
+    ReceiptWitness &witness = *this;
+    (void)process_.receipts.watch(&witness);
+    predecessor_->listen();
+    reclaim_timer_.arm(kReclaimMs);
+    return true;
+}
+
+// Takes what the old process says up to `last`; false if that does not come.
+bool Upgrade::take_until(std::string_view last)
+{
     std::string line;
     do {
         if (!predecessor_->wait_line(line, kGoMs)) {
-            err.message = "the old process does not hand over";
             return false;
         }
         if (starts_with(line, kSecret)) {
@@ -191,12 +223,10 @@ bool Upgrade::take_over(Error &err)
             process_.receipt_counter = line.substr(kCounter.size());
         } else if (starts_with(line, kReceipt)) {
             merge(std::string_view(line).substr(kReceipt.size()));
+        } else if (line == kReload) {
+            reload_due_ = true;
         }
-    } while (line != kGo);
-    ReceiptWitness &witness = *this;
-    (void)process_.receipts.watch(&witness);
-    predecessor_->listen();
-    reclaim_timer_.arm(kReclaimMs);
+    } while (line != last);
     return true;
 }
 
@@ -211,6 +241,13 @@ void Upgrade::end_predecessors(int64_t timeout_ms)
         std::string line(kEnd);
         append_u64(line, static_cast<uint64_t>(timeout_ms));
         predecessor_->send(line);
+    }
+}
+
+void Upgrade::reopen_predecessors_logs()
+{
+    if (has_predecessors()) {
+        predecessor_->send(kReopen);
     }
 }
 
@@ -237,6 +274,10 @@ void Upgrade::on_line(Channel &channel, std::string_view line)
         }
     } else if (&channel == successor_.get() && line == kReady && !replaced_) {
         hand_over();
+    } else if (&channel == successor_.get() && line == kTook && !replaced_) {
+        leave();
+    } else if (&channel == successor_.get() && line == kReopen) {
+        host_.on_reopen_asked();
     } else if (&channel == successor_.get() && starts_with(line, kEnd) &&
                parse_u64(line.substr(kEnd.size()), timeout_ms)) {
         host_.on_end_asked(static_cast<int64_t>(timeout_ms));
@@ -269,6 +310,7 @@ void Upgrade::on_timer(Timer &timer)
     if (&timer == &deadline_) {
         log_error("upgrade: process %d is not ready in time",
                   static_cast<int>(child_));
+        successor_.reset();          // what it has said by now comes too late
         (void)kill(child_, SIGKILL); // on_child() does the rest
     } else if (process_.limits.reclaim()) {
         reclaim_timer_.arm(kReclaimMs);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sys/types.h>
@@ -27,6 +28,10 @@ public:
     virtual void on_replaced(pid_t successor) = 0;
     // The service ends: what still runs has so long.
     virtual void on_end_asked(int64_t timeout_ms) = 0;
+    // The log files were rotated.
+    virtual void on_reopen_asked() = 0;
+    // This process goes on, and was asked meanwhile to reload.
+    virtual void on_reload_due() = 0;
     // The earlier processes have ended.
     virtual void on_predecessors_gone() = 0;
 
@@ -55,6 +60,8 @@ public:
     // stay ours.
     void begin(const std::vector<PassedSocket> &sockets, int64_t timeout_ms);
     bool under_way() const { return child_ != -1 && !replaced_; }
+    // Whoever serves then reloads once it is over.
+    void reload_after() { reload_due_ = true; }
     void abandon();
     // SIGCHLD.
     void on_child();
@@ -64,9 +71,12 @@ public:
     bool succeeds() const { return launch_.channel.valid(); }
     [[nodiscard]] bool adopt_limits(Error &err);
     [[nodiscard]] bool take_over(Error &err);
+    // Whether the old one was asked to reload meanwhile; once.
+    bool take_reload_due() { return std::exchange(reload_due_, false); }
     // Earlier processes whose last clients have not gone.
     bool has_predecessors() const;
     void end_predecessors(int64_t timeout_ms);
+    void reopen_predecessors_logs();
 
 private:
     void on_line(Channel &channel, std::string_view line) override;
@@ -77,7 +87,9 @@ private:
     [[nodiscard]] bool start(const std::vector<PassedSocket> &sockets,
                              Error &err);
     void merge(std::string_view words);
+    [[nodiscard]] bool take_until(std::string_view last);
     void hand_over();
+    void leave();
     void fail(const std::string &why);
 
     EventLoop &loop_;
@@ -91,6 +103,7 @@ private:
     Timer reclaim_timer_;
     pid_t child_ = -1;
     bool replaced_ = false;
+    bool reload_due_ = false;
 };
 
 } // namespace llmproxy

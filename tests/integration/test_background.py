@@ -1,5 +1,6 @@
 """The process as init sees it: background, pid file, user, descriptors."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -38,7 +39,7 @@ def background(world):
     with -d and -p; whatever still runs is killed after the test."""
     pid_file = world / "pid"
 
-    def start(*options, **settings):
+    def start(*options, preexec=None, **settings):
         config = world / "c.conf"
         lines = {"LISTEN": f"unix:{world}/http", "TOKENS_JSON":
                  f'[{{"token":"{TOKEN}","label":"a"}}]',
@@ -47,7 +48,7 @@ def background(world):
                                   for name, value in lines.items()))
         config.chmod(0o644)
         code, out, err = run_daemon("-d", "-p", pid_file, "-c", config,
-                                    *options)
+                                    *options, preexec=preexec)
         assert out == ""
         return code, err
 
@@ -67,6 +68,31 @@ def status_of(pid):
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
     return dict(line.split(":\t", 1) for line in text.splitlines()
                 if ":\t" in line)
+
+
+def test_whoever_ignores_its_children_learns_that_it_failed(background):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _ = background(LISTEN=f"127.0.0.1:{taken.getsockname()[1]}",
+                             preexec=lambda: signal.signal(signal.SIGCHLD,
+                                                           signal.SIG_IGN))
+    assert code == 71
+
+
+def test_an_owner_with_a_full_backlog_is_there(background):
+    path = background.folder / "full"
+    with socket.socket(socket.AF_UNIX) as owner:
+        owner.bind(str(path))
+        owner.listen(0)
+        waiting = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting.append(socket.socket(socket.AF_UNIX))
+                waiting[-1].setblocking(False)
+                waiting[-1].connect(str(path))
+        code, err = background(LISTEN=f"unix:{path}")
+        for each in waiting:
+            each.close()
+    assert code == 71 and "Address already in use" in err
 
 
 # Background -------------------------------------------------------------------

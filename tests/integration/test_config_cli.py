@@ -60,6 +60,17 @@ def test_options(options, code, out, err):
     assert err in stderr and bool(stderr) == bool(err)
 
 
+def test_half_a_document_is_an_error(tmp_path):
+    config = tmp_path / FILE
+    config.write_text(TOKENS_LINE + "\n")
+    config.chmod(0o600)
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([DAEMON, "-T", "-c", config], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 71
+    assert "standard output: No space left" in done.stderr
+
+
 def hash_of(text):
     done = subprocess.run([DAEMON, "--hash-token"], input=text, text=True,
                           capture_output=True, timeout=20 * SLOW, check=False)

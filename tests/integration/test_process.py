@@ -1,12 +1,14 @@
 """The process: signals, drain, reload, the access log and request ids."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 
 import pytest
-from daemon import SLOW, TOKEN, eventually
+from ctl import stopped_thread
+from daemon import SLOW, TOKEN, Daemon, eventually
 from raw import Client, Closed, ask, chat, request
 from streamer import Streamer, start_stream
 
@@ -123,6 +125,28 @@ def test_an_idle_daemon_ends_at_once(proxy, workers):
     assert daemon.wait_exit(5) == 0
     assert all(client.closed() for client in idle)
     assert refused(daemon)
+
+
+def test_a_stuck_thread_does_not_hold_the_end_up(tmp_path):
+    one = Daemon(tmp_path, WORKERS=2)
+    thread = one.thread("worker 1")
+    with contextlib.suppress(ProcessLookupError):  # nobody to let go
+        with stopped_thread(thread):
+            one.signal(signal.SIGTERM)
+            one.wait_log("draining, ")
+            one.signal(signal.SIGTERM)
+            one.wait_log("a thread does not end, giving it up")
+            all_threads = 0x40000000  # whoever stops it must bury it, too
+            os.waitpid(thread, all_threads)
+    assert one.process.wait(10 * SLOW) == 70
+
+
+def test_a_start_with_blocked_signals(daemon):
+    one = daemon(preexec=lambda: signal.pthread_sigmask(
+        signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGHUP]))
+    one.reload()
+    one.signal(signal.SIGTERM)
+    assert one.wait_exit() == 0
 
 
 def test_signals_that_come_too_late_change_nothing(daemon):

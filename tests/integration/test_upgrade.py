@@ -318,11 +318,108 @@ def test_signals_while_it_starts(replaceable):
     daemon.signal(signal.SIGUSR2)
     daemon.wait_log("an upgrade is under way already")
     daemon.signal(signal.SIGHUP)
-    daemon.wait_log("no reload while an upgrade is under way")
+    daemon.wait_log("the reload follows the upgrade")
+    daemon.signal(signal.SIGWINCH)
     assert ask(daemon.port, body=chat()).status == 200
+    os.kill(child, signal.SIGKILL)
+    daemon.wait_log("it was ended by signal 9; this process goes on")
+    daemon.wait_log("reloaded, ")
+    daemon.signal(signal.SIGUSR2)
+    daemon.wait_log("upgrade: process [0-9]+ is starting", times=2)
+    child = int(re.findall(r"process (\d+) is starting", daemon.log)[-1])
     daemon.signal(signal.SIGTERM)
     assert daemon.wait_exit() == 0
     assert gone(child)
+
+
+@pytest.fixture
+def slow_successor(replaceable, tmp_path):
+    """start(): a daemon; go(): the new process, which waits, begins."""
+    start, replace = replaceable
+    flag = tmp_path / "go"
+
+    def begin(handler=ok, **named):
+        daemon = start(handler, **named)
+        replace(f"#!/bin/sh\nuntil [ -e {flag} ]; do sleep 0.01; done\n"
+                f'exec {DAEMON} "$@"\n')
+        daemon.signal(signal.SIGUSR2)
+        daemon.wait_log("upgrade: process [0-9]+ is starting")
+        return daemon, int(re.findall(r"process (\d+) is starting",
+                                      daemon.log)[-1])
+
+    def finish(daemon):
+        flag.touch()
+        daemon.wait_log("ready, ", times=2)
+        daemon.successors.append(int(re.findall(
+            r"upgrade: process (\d+) takes over", daemon.log)[-1]))
+    return begin, flag.touch, finish
+
+
+def test_what_comes_meanwhile_is_not_lost(slow_successor, tmp_path):
+    begin, _, finish = slow_successor
+    unix = tmp_path / "http"
+    daemon, _ = begin(LISTEN=f"127.0.0.1:0,unix:{unix}", preexec=os.setsid)
+    daemon.signal(signal.SIGWINCH)
+    daemon.wait_log("accepting goes on: an upgrade is under way")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_log("the reload follows the upgrade")
+    finish(daemon)
+    daemon.wait_log("reloaded, ")
+    with Client(None, unix=str(unix)) as client:
+        assert client.ask(body=chat()).status == 200
+    assert ask(daemon.port, body=chat()).status == 200
+
+
+def caught(pid, number):
+    """The signal has a handler there by now."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return int(re.search(r"SigCgt:\s+(\w+)", status)[1], 16) >> (number - 1) & 1
+
+
+@pytest.mark.parametrize("kills", [False, True], ids=["signals", "killed"])
+def test_the_last_moment_of_the_old_one(slow_successor, kills):
+    """The new one has said that it is ready, the old one has not heard it."""
+    begin, go, finish = slow_successor
+    daemon, child = begin()
+    daemon.freeze()
+    go()
+    eventually(lambda: caught(child, signal.SIGHUP))
+    if kills:
+        os.kill(child, signal.SIGKILL)
+        eventually(lambda: gone(child))
+    else:
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            os.kill(child, number)
+    daemon.signal(signal.SIGCONT)
+    if kills:
+        daemon.wait_log("upgrade failed: it was ended by signal 9")
+    else:
+        finish(daemon)
+        daemon.wait_log("reloaded, ")
+    assert ask(daemon.port, body=chat()).status == 200
+
+
+def test_a_replaced_process_drains_at_the_first_signal(proxy, tmp_path):
+    streamer = Streamer()
+    log = tmp_path / "access"
+    daemon, _ = proxy(streamer, DRAIN_TIMEOUT="60s", ACCESS_LOG=log)
+    stream, answer = start_stream(daemon)
+    daemon.upgrade()
+    log.rename(tmp_path / "rotated")
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_log("logs reopened", times=2)
+    os.kill(daemon.pids[0], signal.SIGTERM)
+    daemon.wait_log("ending with what still runs")
+    streamer.gate.set()
+    stream.rest(answer)
+    assert answer.events[-1] == "[DONE]"
+    stream.close()
+    eventually(lambda: gone(daemon.pids[0]))
+    assert "cause=done" in log.read_text()
+    assert "cause=done" not in (tmp_path / "rotated").read_text()
 
 
 def test_only_its_parent_hands_over():

@@ -60,6 +60,14 @@ def test_the_manual_names_the_options_of_help(program, page):
     assert set(options) == page_options(page)
 
 
+def test_help_names_the_signals_of_the_manual():
+    page = read("man/llm-proxyd.8").split(".Sh SIGNALS")[1].split("\n.Ss ")[0]
+    items = " ".join(re.findall(r"^\.It (Dv .*)$", page, re.M))
+    helped = run([DAEMON, "--help"])[1].split("Signals:")[1].split("See ")[0]
+    assert set(re.findall(r"SIG([A-Z0-9]+)", items)) == set(
+        re.findall(r"\b([A-Z][A-Z0-9]+)\b", helped))
+
+
 def complete(*words):
     """What bash offers for the last of the words."""
     script = (f'source "{os.path.join(ROOT, COMPLETIONS)}"; compopt() {{ :; }}; '
@@ -140,6 +148,7 @@ def test_the_manual_names_the_exit_codes_of_llm_proxyctl():
                               read("include/llm_proxy/daemon/conventions.h")))
     used = set()
     for path in files(["src/ctl"], ".cc") + ["src/daemon/control_client.cc",
+                                             "src/daemon/listener.cc",
                                              "src/daemon/reload.cc"]:
         used |= set(re.findall(r"kExit(\w+)", read(path)))
     section = read("man/llm-proxyctl.1").split(".Sh EXIT STATUS")[1]
