@@ -4,8 +4,6 @@
 
 #include "llm_proxy/base/strings.h"
 
-#include <cstring>
-
 #include "chars.h"
 
 namespace llmproxy
@@ -22,10 +20,11 @@ void append_line(std::string &out, std::string_view name,
     out.resize(before + name.size() + value.size() + 4);
     char *at = &out[before];
     at += name.copy(at, name.size());
-    memcpy(at, ": ", 2);
-    at += 2;
+    *at++ = ':';
+    *at++ = ' ';
     at += value.copy(at, value.size());
-    memcpy(at, "\r\n", 2);
+    *at++ = '\r';
+    *at = '\n';
 }
 
 } // namespace
