@@ -128,6 +128,7 @@ void Upgrade::abandon()
     if (under_way()) {
         (void)kill(child_, SIGKILL);
         (void)waitpid(child_, nullptr, 0);
+        reload_due_ = false;
         fail("this process ends");
     }
 }
