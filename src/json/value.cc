@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <new>
 
 #include <string.h>
 
@@ -52,6 +54,21 @@ std::string_view without_quotes(std::string_view message)
     return true;
 }
 
+// As operator new: the new-handler is asked first. What jansson itself says of
+// a value that found no memory is that its JSON is bad.
+void *allocate(size_t size)
+{
+    for (;;) {
+        void *const memory = malloc(size);
+        const std::new_handler handler =
+            memory == nullptr ? std::get_new_handler() : nullptr;
+        if (handler == nullptr) {
+            return memory;
+        }
+        handler();
+    }
+}
+
 } // namespace
 
 void release(json_t *value)
@@ -61,6 +78,7 @@ void release(json_t *value)
 
 void init()
 {
+    json_set_alloc_funcs(allocate, free);
     // 0 takes the seed from /dev/urandom.
     json_object_seed(0);
 }

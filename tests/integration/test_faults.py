@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 from daemon import DAEMON, SLOW, TOKEN, clean_environment, eventually
-from raw import Client, ask, chat, request
+from raw import Client, Closed, ask, chat, request
 
 
 # tgkill(2) is not in glibc before 2.30, nor in Python.
@@ -119,22 +119,28 @@ def test_a_reader_that_has_died_stops_nobody(tmp_path):
 
 
 # S12. A proxy that has lost what it was told to keep would be worse than one
-# that is started anew.
-def test_a_daemon_without_memory_ends_with_words(tmp_path, backend):
+# that is started anew. Memory is missing for a body, or for its values.
+@pytest.mark.parametrize("asked, clients, more_mib", [
+    (chat("vllm:m", text="x" * (18 << 20)), 8, 0),
+    (chat("ollama:m", unknown=[[]] * (1 << 19)), 1, 24)], ids=["body", "tree"])
+def test_a_daemon_without_memory_ends_with_words(tmp_path, backend, asked,
+                                                 clients, more_mib):
     behind = backend(lambda _, peer: peer.whole({"ok": 1}))
-    asked = request(body=chat("vllm:m", messages=[
-        {"role": "user", "content": "x" * (18 << 20)}]))
+    data = request(body=asked)
     with lone(tmp_path, VLLM_BASE_URL=behind.url) as process:
         with process.client() as client:
             assert client.ask(body=chat("vllm:m")).status == 200
         with open(f"/proc/{process.pid}/statm", encoding="ascii") as statm:
-            size = int(statm.read().split()[0]) * resource.getpagesize()
+            size = (int(statm.read().split()[0]) * resource.getpagesize()
+                    + (more_mib << 20))
         resource.prlimit(process.pid, resource.RLIMIT_AS, (size, size))
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            clients = [stack.enter_context(process.client())
-                       for _ in range(8)]
-            for client in clients:
-                client.send(asked[:-1])
+        with (contextlib.ExitStack() as stack,
+              contextlib.suppress(OSError, Closed)):
+            for _ in range(clients):
+                client = stack.enter_context(process.client())
+                client.send(data[:-1])
+            client.send(data[-1:])
+            client.answer()
         text = process.stderr.read()
         code = process.wait(5 * SLOW)
     if SLOW > 1:  # sanitizers have words of their own

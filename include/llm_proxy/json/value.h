@@ -21,7 +21,9 @@ void release(json_t *value); // json_decref
 using Ptr =
     Handle<json_t, release>; // an owned root; borrowed values are json_t *
 
-// Seeds jansson's hashes from the kernel. Once, before any thread starts.
+// Seeds jansson's hashes from the kernel, and lets std::set_new_handler()'s
+// handler speak for memory that jansson does not get. Once, before any thread
+// starts.
 void init();
 
 // Parses a whole document: duplicates refused, NUL in strings allowed.
