@@ -402,13 +402,15 @@ bool BodyScanner::end_key()
                       "more than 512 keys, or 64 KiB of keys, at the top level",
                       string_start_);
     }
-    text_.insert(text_.begin(), kKeyEnd);
-    text_ += kKeyEnd;
-    if (top_keys_.find(text_) != std::string::npos) {
+    // With the end of the key before it.
+    const size_t begin = top_keys_.size() - 1;
+    top_keys_ += text_;
+    top_keys_ += kKeyEnd;
+    const std::string_view keys = top_keys_;
+    if (keys.find(keys.substr(begin)) != begin) {
         return refuse(ScanError::Kind::DuplicateKey,
                       "a key appears twice at the top level", string_start_);
     }
-    top_keys_.append(text_, 1);
     top_key_count_++;
     return true;
 }

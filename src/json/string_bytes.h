@@ -29,9 +29,9 @@ inline bool is_plain(unsigned char byte)
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
-// True if any of the eight bytes is not plain. A borrow can only mark a byte
-// above a marked one, so the answer is exact.
-inline bool has_special(uint64_t word)
+// The highest bit of each of eight bytes that is not plain. A borrow can only
+// mark a byte above a marked one, so the lowest mark is exact.
+inline uint64_t special_marks(uint64_t word)
 {
     constexpr uint64_t ones = 0x0101010101010101;
     const uint64_t quote = word ^ (ones * '"');
@@ -39,7 +39,17 @@ inline bool has_special(uint64_t word)
     const uint64_t marks = word | (word - ones * 0x20) |
                            ((quote - ones) & ~quote) |
                            ((slash - ones) & ~slash);
-    return (marks & (ones * 0x80)) != 0;
+    return marks & (ones * 0x80);
+}
+
+// How many bytes of memory are before the first of some marks, or fewer.
+inline size_t before_mark(uint64_t marks)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    return static_cast<size_t>(__builtin_ctzll(marks)) / 8;
+#else
+    return marks != 0 ? 0 : sizeof marks; // the lowest mark is not the first
+#endif
 }
 
 // The byte an escape of one letter stands for; 0 if there is none such.

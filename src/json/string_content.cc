@@ -14,7 +14,9 @@ size_t content_length(std::string_view text)
         while (end - at >= 8) {
             uint64_t word = 0;
             memcpy(&word, at, sizeof word);
-            if (has_special(word)) {
+            const uint64_t marks = special_marks(word);
+            if (marks != 0) {
+                at += before_mark(marks);
                 break;
             }
             at += sizeof word;
