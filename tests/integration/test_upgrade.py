@@ -235,7 +235,8 @@ def test_receipts_count_once(proxy):
     assert not use(old[1], unused)
     late = authz(old[2], "d")
     assert use(new, late)
-    eventually(lambda: gone(daemon.process.pid) or not use(old[3], late))
+    tell_each_other()
+    assert not use(old[3], late)
     assert len(behind.requests) >= 5
 
 
