@@ -27,9 +27,9 @@ class Done:
         return json.loads(self.out)
 
 
-def run_ctl(*arguments, env=None, **named):
+def run_ctl(*arguments, env=None, program=CTL, **named):
     return Done(subprocess.run(
-        [CTL, *map(str, arguments)], env=clean_environment(**(env or {})),
+        [program, *map(str, arguments)], env=clean_environment(**(env or {})),
         text=True, capture_output=True, timeout=20 * SLOW, **named))
 
 

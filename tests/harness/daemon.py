@@ -40,9 +40,9 @@ def as_one_of_many():
     os.setresuid(10_000 + os.getpid() % 50_000, 0, 0)
 
 
-def run_daemon(*arguments, env=None, cwd=None, preexec=None):
+def run_daemon(*arguments, env=None, cwd=None, preexec=None, program=DAEMON):
     """Runs it to its end, as for -t: (exit code, stdout, stderr)."""
-    done = subprocess.run([DAEMON, *map(str, arguments)], cwd=cwd,
+    done = subprocess.run([program, *map(str, arguments)], cwd=cwd,
                           env=clean_environment(**(env or {})), text=True,
                           capture_output=True, timeout=20 * SLOW,
                           preexec_fn=preexec)

@@ -12,7 +12,7 @@ import stat
 import tempfile
 
 import pytest
-from daemon import TOKEN, eventually, gone, run_daemon
+from daemon import DAEMON, TOKEN, eventually, gone, run_daemon
 from raw import Client, ask
 
 NOBODY = pwd.getpwnam("nobody")
@@ -28,6 +28,13 @@ def world():
 
 
 @pytest.fixture
+def program(world):
+    """The daemon where every user may run it: the checkout may be one's own
+    alone."""
+    return shutil.copy(DAEMON, world)
+
+
+@pytest.fixture
 def root():
     if os.geteuid() != 0:
         pytest.skip("takes root")
@@ -39,7 +46,7 @@ def background(world):
     with -d and -p; whatever still runs is killed after the test."""
     pid_file = world / "pid"
 
-    def start(*options, preexec=None, **settings):
+    def start(*options, preexec=None, program=DAEMON, **settings):
         config = world / "c.conf"
         lines = {"LISTEN": f"unix:{world}/http", "TOKENS_JSON":
                  f'[{{"token":"{TOKEN}","label":"a"}}]',
@@ -48,7 +55,8 @@ def background(world):
                                   for name, value in lines.items()))
         config.chmod(0o644)
         code, out, err = run_daemon("-d", "-p", pid_file, "-c", config,
-                                    *options, preexec=preexec)
+                                    *options, preexec=preexec,
+                                    program=program)
         assert out == ""
         return code, err
 
@@ -252,10 +260,10 @@ def test_tokens_it_may_no_longer_read(background):
 
 
 @pytest.mark.usefixtures("root")
-def test_an_upgrade_needs_no_privileges(background):
+def test_an_upgrade_needs_no_privileges(background, program):
     folder = background.folder
     port = 81
-    code, err = background("-u", "nobody", LISTEN=(
+    code, err = background("-u", "nobody", program=program, LISTEN=(
         f"127.0.0.1:{port},unix:{folder}/http"))
     assert code == 0, err
     first = int(background.pid_file.read_text())
@@ -322,7 +330,7 @@ def test_users_that_cannot_be(background, options, words):
     assert code == 64 and words in err
 
 
-def test_only_root_becomes_another(background):
+def test_only_root_becomes_another(background, program):
     def as_nobody():
         if os.geteuid() == 0:
             os.setgroups([])
@@ -331,7 +339,7 @@ def test_only_root_becomes_another(background):
 
     folder = background.folder
     code, _, err = run_daemon(
-        "-u", "daemon", preexec=as_nobody, cwd=folder,
+        "-u", "daemon", preexec=as_nobody, cwd=folder, program=program,
         env={"LISTEN": f"unix:{folder}/http",
              "TOKENS_JSON": f'[{{"token":"{TOKEN}","label":"a"}}]'})
     assert code == 77 and "-u and -g take root" in err

@@ -4,13 +4,15 @@ a client of the socket cannot do."""
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import threading
 import time
 
 import pytest
-from ctl import (ask_json, control_client, ctl, rest, run_ctl, stopped_thread)
+from ctl import (CTL, ask_json, control_client, ctl, rest, run_ctl,
+                 stopped_thread)
 from daemon import SLOW, TOKEN, eventually, run_daemon
 from raw import Client, ask, chat, request
 
@@ -379,11 +381,13 @@ def test_others_are_kept_out(controlled):
     while folder != folder.parent:  # pytest's are its user's alone
         folder.chmod(folder.stat().st_mode | 0o011)
         folder = folder.parent
-    stranger = run_ctl("-s", path, "status", user=54321, group=54321,
-                       extra_groups=[])
+    # The checkout may be its user's alone.
+    program = shutil.copy(CTL, path.parent)
+    stranger = run_ctl("-s", path, "status", program=program, user=54321,
+                       group=54321, extra_groups=[])
     assert stranger.code == 77 and "permission denied" in stranger.err
-    member = run_ctl("-s", path, "status", user=54321, group=0,
-                     extra_groups=[])
+    member = run_ctl("-s", path, "status", program=program, user=54321,
+                     group=0, extra_groups=[])
     assert member.code == 0, member.err
 
 
