@@ -11,10 +11,12 @@ is the sum over all suites. With CI=true a skipped test counts as failed.
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
@@ -30,6 +32,10 @@ PYTEST = {
     "integration": ["tests/integration",
                     "--ignore=tests/integration/test_hostile.py",
                     "-m", "not nginx"],
+    # The same under the shipped unit's restrictions; takes root.
+    "sandbox": ["tests/integration",
+                "--ignore=tests/integration/test_hostile.py",
+                "-m", "not nginx and not bare"],
     "nginx": ["tests/integration", "-m", "nginx"],
     "hostile": ["tests/integration/test_hostile.py"],
     "threads": ["tests/integration", "-m", "threads"],
@@ -44,8 +50,9 @@ GROUPS = {
              "sdk-tsan"],
 }
 # These wait more than they compute, and each test has its own ports and files.
-SIDE_BY_SIDE = {"integration": "loadscope", "threads": "loadscope",
-                "nginx": "loadscope", "sdk": "loadgroup"}
+SIDE_BY_SIDE = {"integration": "loadscope", "sandbox": "loadscope",
+                "threads": "loadscope", "nginx": "loadscope",
+                "sdk": "loadgroup"}
 BUILDS = ("release", "asan", "tsan")
 SUITE_SECONDS = 1500
 
@@ -59,12 +66,33 @@ class Result:
     seconds: float = 0
 
 
-def environment(build):
+def in_sandbox(program):
+    """A program that runs this one as the shipped unit has it run."""
+    harness = os.path.join(ROOT, "tests", "harness")
+    folder = os.path.join(ROOT, "build", "sandbox")
+    os.makedirs(folder, exist_ok=True)
+    calls = os.path.join(folder, "calls.bpf")
+    subprocess.run([sys.executable, os.path.join(harness, "seccomp_filter.py"),
+                    os.path.join(ROOT, "contrib/systemd/llm-proxyd.service"),
+                    calls], check=True)
+    path = os.path.join(folder, os.path.basename(program))
+    words = [sys.executable, "-I", os.path.join(harness, "sandbox.py"), calls,
+             tempfile.gettempdir(), program]
+    with open(path, "w", encoding="utf-8") as script:
+        script.write(f"#!/bin/sh\nexec {shlex.join(words)} \"$@\"\n")
+    os.chmod(path, 0o755)
+    ctl = os.path.join(folder, "llm-proxyctl")
+    if not os.path.lexists(ctl):
+        os.symlink(os.path.join(os.path.dirname(program), "llm-proxyctl"), ctl)
+    return path
+
+
+def environment(build, what):
     env = dict(os.environ)
     env.pop("MAKEFLAGS", None)
     env.pop("MAKELEVEL", None)
-    binary = "llm-proxyd-test"
-    env["LLM_PROXYD"] = os.path.join(ROOT, "build", build, "src", binary)
+    program = os.path.join(ROOT, "build", build, "src", "llm-proxyd-test")
+    env["LLM_PROXYD"] = in_sandbox(program) if what == "sandbox" else program
     env["LLM_PROXY_BUILD"] = os.path.join(ROOT, "build", build)
     env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
@@ -72,10 +100,11 @@ def environment(build):
     return env
 
 
-def run(command, build, log):
+def run(command, build, log, what=None):
     """Returns the exit status; output goes to the file `log`."""
     with open(log, "w", encoding="utf-8") as out:
-        child = subprocess.Popen(command, cwd=ROOT, env=environment(build),
+        child = subprocess.Popen(command, cwd=ROOT,
+                                 env=environment(build, what),
                                  stdin=subprocess.DEVNULL, stdout=out,
                                  stderr=subprocess.STDOUT,
                                  start_new_session=True)
@@ -130,7 +159,8 @@ def run_pytest(what, build, name):
     status = run(without_aslr(build)
                  + [sys.executable, "-m", "pytest", "-p", "no:cacheprovider",
                     "-ra", "-o", "junit_logging=no", "--junitxml=" + xml]
-                 + selection(what, build) + side_by_side(what), build, log)
+                 + selection(what, build) + side_by_side(what), build, log,
+                 what)
     result = Result()
     try:
         read_junit(xml, result)

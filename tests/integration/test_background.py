@@ -213,6 +213,7 @@ def test_another_file_in_its_place_is_left_alone(background):
 
 # The user ---------------------------------------------------------------------
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_privileges_are_gone_for_good(background):
     folder = background.folder
@@ -244,6 +245,7 @@ def test_privileges_are_gone_for_good(background):
     assert not background.pid_file.exists()
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_tokens_it_may_no_longer_read(background):
     tokens = background.folder / "tokens.json"
@@ -259,6 +261,7 @@ def test_tokens_it_may_no_longer_read(background):
         assert client.ask("/v1/responses").status == 404  # not 401
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_an_upgrade_needs_no_privileges(background, program):
     folder = background.folder
@@ -277,6 +280,7 @@ def test_an_upgrade_needs_no_privileges(background, program):
     assert ask(port, "/healthz").status == 200 and serves(background)
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_a_group_of_its_own(background):
     assert background("--user", "65533", "--group", "7")[0] == 0
@@ -287,6 +291,7 @@ def test_a_group_of_its_own(background):
     assert status["Groups"].split() == ["7"]
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_what_its_user_may_not_open_is_named(background):
     folder = background.folder
@@ -305,6 +310,7 @@ def test_what_its_user_may_not_open_is_named(background):
     assert serves(background)
 
 
+@pytest.mark.bare
 @pytest.mark.usefixtures("root")
 def test_a_pid_file_that_cannot_be_removed_is_emptied(background):
     background.folder.chmod(0o755)
@@ -330,6 +336,7 @@ def test_users_that_cannot_be(background, options, words):
     assert code == 64 and words in err
 
 
+@pytest.mark.bare
 def test_only_root_becomes_another(background, program):
     def as_nobody():
         if os.geteuid() == 0:

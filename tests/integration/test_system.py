@@ -6,6 +6,7 @@ import os
 import pathlib
 import resource
 
+import pytest
 from daemon import DAEMON, TOKEN, as_one_of_many, run_daemon
 from raw import ask, chat
 
@@ -26,6 +27,7 @@ def one_worker_no_helper():
         limit_threads(3 if "/tsan/" in DAEMON else 2)
 
 
+@pytest.mark.bare
 def test_without_a_helper_a_worker_does_the_work(proxy):
     daemon, backend = proxy(
         lambda _, peer: peer.whole({
@@ -47,6 +49,7 @@ def test_without_a_helper_a_worker_does_the_work(proxy):
     assert daemon.log.count("helper: cannot start a thread: ") == 1
 
 
+@pytest.mark.bare
 def test_a_start_without_threads_says_so():
     def preexec():
         as_one_of_many()
@@ -64,6 +67,7 @@ def start(listen, preexec):
         "LISTEN": listen, "TOKENS_JSON": TOKENS, "WORKERS": "1"})
 
 
+@pytest.mark.bare
 def test_a_low_port_takes_a_right():
     def preexec():
         new_network = 0x40000000  # where every low port is free and guarded

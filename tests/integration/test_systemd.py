@@ -11,6 +11,8 @@ import sys
 import time
 
 import pytest
+import sandbox
+import seccomp_filter
 from ctl import stopped_thread
 from daemon import DAEMON, ROOT, SLOW, TOKEN, clean_environment, eventually
 from manager import Manager
@@ -272,3 +274,21 @@ def test_the_service_is_hardened(units):
                        .replace("NoNewPrivileges=yes", ""))
     assert analyze("security", "--offline=true", "--threshold=15",
                    service)[0] != 0
+
+
+def test_the_sandbox_of_tests_is_the_units():
+    """Each directive is applied there, or left out for a reason."""
+    unit = seccomp_filter.read_unit(f"{ROOT}/contrib/systemd/"
+                                    "llm-proxyd.service")
+    calls = set(seccomp_filter.RESTRICTIONS) | set(seccomp_filter.READ)
+    tables = [set(sandbox.APPLIED), set(sandbox.LEFT_OUT), calls]
+    assert set(unit) == set().union(*tables)
+    assert sum(map(len, tables)) == len(unit)
+    for function in sandbox.APPLIED.values():
+        assert callable(getattr(sandbox, function))
+    # What is not "yes" has a value that sandbox.py was written for.
+    assert {name: unit[name] for name in sandbox.APPLIED
+            if unit[name] != ["yes"]} == {
+        "CapabilityBoundingSet": [""], "KeyringMode": ["private"],
+        "ProcSubset": ["pid"], "ProtectProc": ["invisible"],
+        "ProtectSystem": ["strict"], "UMask": ["0077"]}
