@@ -59,6 +59,10 @@ fuzz: deps-check build-fuzz
 bench: deps-bench all
 	python3 tests/bench/bench.py $(if $(ROW),--row $(ROW))
 
+# WRITE=1: into contrib/HACKING.md.
+counts: deps-check all
+	python3 tests/bench/counts.py $(if $(WRITE),--write)
+
 format:
 	@$(CXX_FILES) | xargs clang-format -i
 
@@ -114,7 +118,7 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	@touch $@
 
 .PHONY: all run demo check check-trixie check-sandbox lint asan tsan fuzz \
-	bench format install deps deps-check deps-bench clean build-release \
+	bench counts format install deps deps-check deps-bench clean build-release \
 	build-asan build-tsan build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:

@@ -23,7 +23,8 @@ packages() {
     apt:check)
         echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
-            "valkey-server|redis-server" openssl systemd zsh fish ;;
+            "valkey-server|redis-server" openssl systemd zsh fish \
+            valgrind strace procps ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
@@ -34,7 +35,7 @@ packages() {
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
             mandoc ShellCheck nginx haproxy caddy redis openssl systemd zsh \
-            fish ;;
+            fish valgrind strace procps-ng ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
@@ -43,7 +44,7 @@ packages() {
             linux-headers python3 py3-pip ca-certificates curl bash ;;
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
-            haproxy caddy redis openssl zsh fish ;;
+            haproxy caddy redis openssl zsh fish valgrind strace procps ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     *) usage ;;

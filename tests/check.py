@@ -40,10 +40,12 @@ PYTEST = {
     "hostile": ["tests/integration/test_hostile.py"],
     "threads": ["tests/integration", "-m", "threads"],
     "sdk": ["tests/sdk"],
+    "counts": ["tests/bench/test_counts.py"],
 }
 GROUPS = {
     "check": ["lint", "unit", "unit-asan", "integration", "hostile-asan",
-              "integration-asan", "threads-tsan", "nginx", "sdk"],
+              "integration-asan", "threads-tsan", "nginx", "sdk",
+              "counts"],
     "asan": ["unit-asan", "hostile-asan", "integration-asan", "nginx-asan",
              "sdk-asan"],
     "tsan": ["unit-tsan", "hostile-tsan", "integration-tsan", "nginx-tsan",

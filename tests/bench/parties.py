@@ -138,10 +138,10 @@ def spawn(command, core, **kwargs):
         preexec_fn=lambda: os.sched_setaffinity(0, {core}), **kwargs)
 
 
-def stop(child):
+def stop(child, seconds=5):
     child.terminate()
     try:
-        child.wait(5)
+        child.wait(seconds)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
@@ -282,8 +282,8 @@ class Bench:
         return max(map(int, turns))
 
 
-def wait_for(port, child, errors):
-    deadline = time.monotonic() + 5
+def wait_for(port, child, errors, seconds=5):
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if child.poll() is not None:
             raise Failed(f"{child.args[0]} ended at once: "

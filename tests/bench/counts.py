@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""What a request costs in instructions, system calls and allocations: counts,
+which are the same on a busy machine.
+
+    counts.py [--write]
+
+Prints the table of contrib/HACKING.md as it is now, and fails if a path costs
+over 5 % more (see SLACK) than it says there. --write puts the new one there. Callgrind
+counts what the daemon itself executes, not the kernel. libc and libcrypto
+choose their code by the processor, so they are shown and not judged.
+"""
+
+import argparse
+import contextlib
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from http.client import HTTPException, HTTPResponse
+
+import bench
+from parties import (DAEMON, DAEMON_CONF, ROOT, SEARCH, TOKEN, Bench, Failed,
+                     Party, free_port, spawn, stop, wait_for)
+from profile_reader import read_profile
+
+HACKING = ROOT / "contrib/HACKING.md"
+BEGIN, END = "<!-- counts begin -->\n", "<!-- counts end -->\n"
+GROWTH = 1.05
+PATHS = {"chat": "plain chat to vLLM", "burst": "200-piece vLLM stream",
+         "ollama-chat": "plain chat to Ollama", "authz": "/internal/authz"}
+TOTALS = ("instructions", "allocations", "system calls")
+# An answer that is there already when libcurl has sent the request saves a
+# turn of the loop, as often as it happens.
+SLACK = {"instructions": 0, "allocations": 2, "system calls": 1}
+NOT_JUDGED = ("instructions", "libc", "libcrypto")
+WARM_UP, TIMES = 50, 200
+PATIENCE_S = 60  # a daemon under valgrind is slow
+
+
+@contextlib.contextmanager
+def daemon(measured, command):
+    """A daemon under a tool; one worker."""
+    port = free_port()
+    config = measured.folder / "counts.conf"
+    config.write_text(DAEMON_CONF.lstrip().format(
+        port=port, backend=measured.backend_port, dir=measured.folder,
+        token=TOKEN))
+    config.chmod(0o600)
+    errors = measured.folder / "counts.stderr"
+    with open(errors, "wb") as stderr:
+        child = spawn([*command, measured.daemon, "-c", config],
+                      measured.cores[0], stderr=stderr,
+                      stdout=subprocess.DEVNULL, env={"PATH": SEARCH})
+    try:
+        wait_for(port, child, errors, PATIENCE_S)
+        yield Party(DAEMON, port, child.pid), child
+    finally:
+        stop(child, PATIENCE_S)
+
+
+def ask(port, asked, times):
+    """One after the other, on one connection."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as sock:
+        for _ in range(times):
+            sock.sendall(asked)
+            answer = HTTPResponse(sock)
+            answer.begin()
+            answer.read()
+            if answer.status != 200:
+                raise Failed(f"it answers {answer.status}")
+
+
+def profile(measured, row):
+    out = measured.folder / f"{row.name}.callgrind"
+    asked = row.asked[DAEMON][0]
+    with daemon(measured, ["valgrind", "--tool=callgrind", "--instr-atstart=no",
+                           f"--callgrind-out-file={out}"]) as (party, _):
+        bench.check(row, party)
+        ask(party.port, asked, WARM_UP)
+        for state, times in (("on", TIMES), ("off", 0)):
+            subprocess.run(["callgrind_control", "-i", state, str(party.pid)],
+                           check=True, capture_output=True)
+            ask(party.port, asked, times)
+    return read_profile(out)
+
+
+def system_calls(measured, row, times):
+    """Of a whole life in which so many requests were answered."""
+    out = measured.folder / "strace"
+    with daemon(measured, ["strace", "-f", "-c", "-U", "calls",
+                           "-o", out]) as (party, child):
+        ask(party.port, row.asked[DAEMON][0], times)
+        # strace would let its child go on.
+        subprocess.run(["pkill", "-TERM", "-P", str(party.pid)], check=True)
+        child.wait(PATIENCE_S)
+    return int(out.read_text().split()[-2])
+
+
+def count(measured, row):
+    """line of the table -> count a request."""
+    places, allocations = profile(measured, row)
+    few, many = (system_calls(measured, row, times)
+                 for times in (WARM_UP, WARM_UP + TIMES))
+    lines = {name: part / TIMES for name, part in places.items()}
+    return {**lines, "instructions": sum(places.values()) / TIMES,
+            "allocations": allocations / TIMES,
+            "system calls": (many - few) / TIMES}
+
+
+def table(counts):
+    """The counts of all paths, dearest line first, as Markdown."""
+    parts = {name for path in counts.values() for name in path} - set(TOTALS)
+    dearest = sorted(parts, key=lambda name: -sum(
+        path.get(name, 0) for path in counts.values()))
+    lines = ["| a request costs | " + " | ".join(PATHS.values()) + " |",
+             "|---|" + "---:|" * len(PATHS)]
+    for name in (*TOTALS, *dearest):
+        digits = 1 if name in TOTALS[1:] else 0
+        lines.append("| " + " | ".join([name if name in TOTALS else f"`{name}`"]
+                                       + [f"{counts[path].get(name, 0):.{digits}f}"
+                                          for path in PATHS]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def kept():
+    """What HACKING.md holds, as count() has it, by path."""
+    text = HACKING.read_text(encoding="utf-8").partition(BEGIN)[2]
+    counts = {path: {} for path in PATHS}
+    for line in text.partition(END)[0].splitlines()[2:]:
+        name, *cells = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        for path, cell in zip(PATHS, cells):
+            counts[path][name] = float(cell)
+    return counts
+
+
+def judged(lines):
+    """What must not grow: name -> count."""
+    return {"instructions": sum(part for name, part in lines.items()
+                                if name not in TOTALS + NOT_JUDGED),
+            **{name: lines[name] for name in TOTALS[1:]}}
+
+
+def write(text):
+    whole = HACKING.read_text(encoding="utf-8")
+    before, begin, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    HACKING.write_text(before + begin + text + end + after, encoding="utf-8")
+
+
+def grown(counts):
+    """What costs more than it may, one line each."""
+    for path, lines in kept().items():
+        before, now = judged(lines), judged(counts[path])
+        for name, limit in before.items():
+            if now[name] > max(limit * GROWTH, limit + SLACK[name]):
+                yield (f"counts: {PATHS[path]}: {now[name]:.1f} {name}, and "
+                       f"contrib/HACKING.md says {limit:.1f}")
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    options.add_argument("--write", action="store_true",
+                         help="into contrib/HACKING.md")
+    args = options.parse_args()
+    for tool in "valgrind", "strace":
+        if shutil.which(tool) is None:
+            sys.exit(f"counts: {tool} is missing; `make deps-bench` installs "
+                     "it")
+    build = ROOT / "build/release"
+    bench.build_tools(build)
+    rows = {row.name: row for row in bench.ALL_ROWS}
+    with tempfile.TemporaryDirectory(prefix="llm-proxy-counts-") as folder:
+        measured = Bench(build, build / "src/llm-proxyd", 1, 1, 1,
+                         pathlib.Path(folder), bench.usable_cores())
+        with measured.backend():
+            try:
+                counts = {path: count(measured, rows[path]) for path in PATHS}
+            except (Failed, OSError, HTTPException,
+                    subprocess.SubprocessError) as problem:
+                sys.exit(f"counts: {problem}")
+    print(table(counts), end="")
+    if args.write:
+        write(table(counts))
+        return 0
+    worse = list(grown(counts))
+    print("\n".join(worse), file=sys.stderr)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
