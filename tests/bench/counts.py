@@ -5,15 +5,14 @@ which are the same on a busy machine.
     counts.py [--write]
 
 Prints the table of contrib/HACKING.md as it is now, and fails if a path costs
-over 5 % more (see SLACK) than it says there. --write puts the new one there. Callgrind
-counts what the daemon itself executes, not the kernel. libc and libcrypto
-choose their code by the processor, so they are shown and not judged.
+over 5 % more (see SLACK) than it says there. --write puts the new one there.
+Callgrind counts what the daemon itself executes, not the kernel. libc and
+libcrypto choose their code by the processor, so they are shown and not judged.
 """
 
 import argparse
 import contextlib
 import pathlib
-import re
 import shutil
 import socket
 import subprocess
@@ -119,9 +118,9 @@ def table(counts):
              "|---|" + "---:|" * len(PATHS)]
     for name in (*TOTALS, *dearest):
         digits = 1 if name in TOTALS[1:] else 0
-        lines.append("| " + " | ".join([name if name in TOTALS else f"`{name}`"]
-                                       + [f"{counts[path].get(name, 0):.{digits}f}"
-                                          for path in PATHS]) + " |")
+        cells = [f"{counts[path].get(name, 0):.{digits}f}" for path in PATHS]
+        title = name if name in TOTALS else f"`{name}`"
+        lines.append(f"| {' | '.join([title, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
