@@ -11,25 +11,39 @@ namespace llmproxy
 namespace
 {
 
-std::string whole(std::string_view status, std::string_view body)
+// How a server writes its heads.
+struct Server {
+    const char *always;
+    const char *length;
+    const char *type;
+    const char *json;
+    const char *chunked;
+};
+constexpr Server kUvicorn = {
+    "date: Tue, 24 Nov 2026 12:00:00 GMT\r\nserver: uvicorn\r\n",
+    "content-length: ", "content-type: ", "application/json",
+    "transfer-encoding: chunked"};
+constexpr Server kOllama = {
+    "Date: Tue, 24 Nov 2026 12:00:00 GMT\r\n",
+    "Content-Length: ", "Content-Type: ", "application/json; charset=utf-8",
+    "Transfer-Encoding: chunked"};
+
+std::string whole(const Server &server, std::string_view status,
+                  std::string_view body)
 {
     std::string answer = "HTTP/1.1 ";
-    answer.append(status);
-    answer += "\r\ndate: Tue, 24 Nov 2026 12:00:00 GMT\r\nserver: uvicorn\r\n"
-              "content-length: " +
-              std::to_string(body.size()) +
-              "\r\ncontent-type: application/json\r\n\r\n";
-    answer.append(body);
+    answer.append(status).append("\r\n").append(server.always);
+    answer.append(server.length).append(std::to_string(body.size()));
+    answer.append("\r\n").append(server.type).append(server.json);
+    answer.append("\r\n\r\n").append(body);
     return answer;
 }
 
-std::string stream_head(std::string_view type)
+std::string stream_head(const Server &server, std::string_view type)
 {
-    std::string head = "HTTP/1.1 200 OK\r\n"
-                       "date: Tue, 24 Nov 2026 12:00:00 GMT\r\n"
-                       "server: uvicorn\r\ncontent-type: ";
-    head.append(type);
-    head += "\r\ntransfer-encoding: chunked\r\n\r\n";
+    std::string head = "HTTP/1.1 200 OK\r\n";
+    head.append(server.always).append(server.type).append(type);
+    head.append("\r\n").append(server.chunked).append("\r\n\r\n");
     return head;
 }
 
@@ -109,7 +123,7 @@ Answers::Answers(uint64_t pieces)
 {
     std::string text(kText);
     vllm_chat =
-        whole("200 OK",
+        whole(kUvicorn, "200 OK",
               "{\"id\":\"chatcmpl-5f0c8f3f6f0e4a6c9d0b2a\",\"object\":"
               "\"chat.completion\",\"created\":1795521600,\"model\":\"bench\","
               "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
@@ -119,23 +133,24 @@ Answers::Answers(uint64_t pieces)
                   "\"finish_reason\":\"stop\",\"stop_reason\":null}],"
                   "\"usage\":{\"prompt_tokens\":42,\"total_tokens\":112,"
                   "\"completion_tokens\":70}}");
-    ollama_chat = whole("200 OK", ollama_line(text, kOllamaEnd));
-    vllm_models =
-        whole("200 OK", "{\"object\":\"list\",\"data\":[{\"id\":\"bench\","
+    ollama_chat = whole(kOllama, "200 OK", ollama_line(text, kOllamaEnd));
+    vllm_models = whole(kUvicorn, "200 OK",
+                        "{\"object\":\"list\",\"data\":[{\"id\":\"bench\","
                         "\"object\":\"model\",\"created\":1795521600,"
                         "\"owned_by\":\"vllm\"}]}");
-    ollama_models = whole(
-        "200 OK", "{\"models\":[{\"name\":\"bench:latest\",\"model\":"
-                  "\"bench:latest\",\"modified_at\":"
-                  "\"2026-11-24T12:00:00.123456789Z\",\"size\":2019393189}]}");
-    not_found = whole("404 Not Found", "{\"detail\":\"Not Found\"}");
+    ollama_models =
+        whole(kOllama, "200 OK",
+              "{\"models\":[{\"name\":\"bench:latest\",\"model\":"
+              "\"bench:latest\",\"modified_at\":"
+              "\"2026-11-24T12:00:00.123456789Z\",\"size\":2019393189}]}");
+    not_found = whole(kUvicorn, "404 Not Found", "{\"detail\":\"Not Found\"}");
 
-    paced_head = stream_head("text/event-stream; charset=utf-8");
+    paced_head = stream_head(kUvicorn, "text/event-stream; charset=utf-8");
     paced_piece = chunk(vllm_event(kWord, "null"));
     paced_end = chunk(vllm_event("", "\"stop\"")) + chunk("data: [DONE]\n\n") +
                 "0\r\n\r\n";
 
-    ollama_paced_head = stream_head("application/x-ndjson");
+    ollama_paced_head = stream_head(kOllama, "application/x-ndjson");
     ollama_paced_piece = chunk(ollama_line(" about this", "\"done\":false"));
     ollama_paced_end = chunk(ollama_line("", kOllamaEnd)) + "0\r\n\r\n";
 
@@ -147,7 +162,7 @@ Answers::Answers(uint64_t pieces)
     }
     vllm_burst += paced_end;
     ollama_burst += ollama_paced_end;
-    ollama_embed = whole("200 OK", embeddings());
+    ollama_embed = whole(kOllama, "200 OK", embeddings());
 }
 
 } // namespace llmproxy
