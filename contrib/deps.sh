@@ -24,7 +24,7 @@ packages() {
         echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
             "valkey-server|redis-server" openssl systemd zsh fish \
-            valgrind strace procps ;;
+            valgrind strace procps libseccomp2 ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     dnf:run)
@@ -35,7 +35,7 @@ packages() {
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
             mandoc ShellCheck nginx haproxy caddy redis openssl systemd zsh \
-            fish valgrind strace procps-ng ;;
+            fish valgrind strace procps-ng libseccomp ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     apk:run)
@@ -44,7 +44,8 @@ packages() {
             linux-headers python3 py3-pip ca-certificates curl bash ;;
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
-            haproxy caddy redis openssl zsh fish valgrind strace procps ;;
+            haproxy caddy redis openssl zsh fish valgrind strace procps \
+            libseccomp ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     *) usage ;;

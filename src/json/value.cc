@@ -59,7 +59,7 @@ std::string_view without_quotes(std::string_view message)
 void *allocate(size_t size)
 {
     for (;;) {
-        void *const memory = malloc(size);
+        void *const memory = malloc(std::max<size_t>(size, 1));
         const std::new_handler handler =
             memory == nullptr ? std::get_new_handler() : nullptr;
         if (handler == nullptr) {

@@ -5,14 +5,16 @@ which are the same on a busy machine.
     counts.py [--write]
 
 Prints the table of contrib/HACKING.md as it is now, and fails if a path costs
-over 5 % more (see SLACK) than it says there. --write puts the new one there.
+more than it says there, and GROWTH allows. --write puts the new one there.
 Callgrind counts what the daemon itself executes, not the kernel. libc and
-libcrypto choose their code by the processor, so they are shown and not judged.
+libcrypto choose their code by the processor, so they are shown and not judged;
+and nothing is on another system than that of the table.
 """
 
 import argparse
 import contextlib
 import pathlib
+import platform
 import shutil
 import socket
 import subprocess
@@ -27,14 +29,15 @@ from profile_reader import read_profile
 
 HACKING = ROOT / "contrib/HACKING.md"
 BEGIN, END = "<!-- counts begin -->\n", "<!-- counts end -->\n"
-GROWTH = 1.05
+TABLE_OF = "debian 12 x86_64"
 PATHS = {"chat": "plain chat to vLLM", "burst": "200-piece vLLM stream",
          "ollama-chat": "plain chat to Ollama", "authz": "/internal/authz"}
-TOTALS = ("instructions", "allocations", "system calls")
+TOTALS = ("instructions", "judged of them", "allocations", "system calls")
 # An answer that is there already when libcurl has sent the request saves a
-# turn of the loop, as often as it happens.
-SLACK = {"instructions": 0, "allocations": 2, "system calls": 1}
-NOT_JUDGED = ("instructions", "libc", "libcrypto")
+# turn of the loop, as often as it happens: up to one call of eight.
+GROWTH = {"judged of them": 1.05, "allocations": 1.05, "system calls": 1.12}
+NOT_JUDGED = ("libc", "libcrypto")
+TOOLS = ("valgrind", "callgrind_control", "strace", "pkill")
 WARM_UP, TIMES = 50, 200
 PATIENCE_S = 60  # a daemon under valgrind is slow
 
@@ -104,7 +107,9 @@ def count(measured, row):
     few, many = (system_calls(measured, row, times)
                  for times in (WARM_UP, WARM_UP + TIMES))
     lines = {name: part / TIMES for name, part in places.items()}
-    return {**lines, "instructions": sum(places.values()) / TIMES,
+    return {**lines, "instructions": sum(lines.values()),
+            "judged of them": sum(part for name, part in lines.items()
+                                  if name not in NOT_JUDGED),
             "allocations": allocations / TIMES,
             "system calls": (many - few) / TIMES}
 
@@ -117,7 +122,7 @@ def table(counts):
     lines = ["| a request costs | " + " | ".join(PATHS.values()) + " |",
              "|---|" + "---:|" * len(PATHS)]
     for name in (*TOTALS, *dearest):
-        digits = 1 if name in TOTALS[1:] else 0
+        digits = 1 if name in TOTALS[2:] else 0
         cells = [f"{counts[path].get(name, 0):.{digits}f}" for path in PATHS]
         title = name if name in TOTALS else f"`{name}`"
         lines.append(f"| {' | '.join([title, *cells])} |")
@@ -135,13 +140,6 @@ def kept():
     return counts
 
 
-def judged(lines):
-    """What must not grow: name -> count."""
-    return {"instructions": sum(part for name, part in lines.items()
-                                if name not in TOTALS + NOT_JUDGED),
-            **{name: lines[name] for name in TOTALS[1:]}}
-
-
 def write(text):
     whole = HACKING.read_text(encoding="utf-8")
     before, begin, rest = whole.partition(BEGIN)
@@ -149,14 +147,30 @@ def write(text):
     HACKING.write_text(before + begin + text + end + after, encoding="utf-8")
 
 
-def grown(counts):
+def grown(path, lines):
     """What costs more than it may, one line each."""
-    for path, lines in kept().items():
-        before, now = judged(lines), judged(counts[path])
-        for name, limit in before.items():
-            if now[name] > max(limit * GROWTH, limit + SLACK[name]):
-                yield (f"counts: {PATHS[path]}: {now[name]:.1f} {name}, and "
-                       f"contrib/HACKING.md says {limit:.1f}")
+    before = kept()[path]
+    for name, growth in GROWTH.items():
+        if lines[name] > before[name] * growth:
+            yield (f"counts: {PATHS[path]}: {name}: {lines[name]:.1f}, and "
+                   f"contrib/HACKING.md says {before[name]:.1f}")
+
+
+def this_system():
+    with open("/etc/os-release", encoding="utf-8") as file:
+        says = dict(line.rstrip().partition("=")[::2] for line in file)
+    names = (says.get("ID", ""), says.get("VERSION_ID", ""))
+    return " ".join(name.strip('"') for name in (*names, platform.machine()))
+
+
+def count_judged(measured, row):
+    """Again if it is too dear: what is so by chance is not so twice."""
+    lines = count(measured, row)
+    if any(grown(row.name, lines)):
+        again = count(measured, row)
+        lines = {name: min(part, again.get(name, 0))
+                 for name, part in lines.items()}
+    return lines
 
 
 def main():
@@ -164,10 +178,11 @@ def main():
     options.add_argument("--write", action="store_true",
                          help="into contrib/HACKING.md")
     args = options.parse_args()
-    for tool in "valgrind", "strace":
+    for tool in TOOLS:
         if shutil.which(tool) is None:
-            sys.exit(f"counts: {tool} is missing; `make deps-bench` installs "
+            sys.exit(f"counts: {tool} is missing; `make deps-check` installs "
                      "it")
+    judging = not args.write and this_system() == TABLE_OF
     build = ROOT / "build/release"
     bench.build_tools(build)
     rows = {row.name: row for row in bench.ALL_ROWS}
@@ -176,7 +191,9 @@ def main():
                          pathlib.Path(folder), bench.usable_cores())
         with measured.backend():
             try:
-                counts = {path: count(measured, rows[path]) for path in PATHS}
+                measure = count_judged if judging else count
+                counts = {path: measure(measured, rows[path])
+                          for path in PATHS}
             except (Failed, OSError, HTTPException,
                     subprocess.SubprocessError) as problem:
                 sys.exit(f"counts: {problem}")
@@ -184,7 +201,10 @@ def main():
     if args.write:
         write(table(counts))
         return 0
-    worse = list(grown(counts))
+    if not judging:
+        print(f"\nNot judged: the table is of {TABLE_OF}.")
+        return 0
+    worse = [line for path in PATHS for line in grown(path, counts[path])]
     print("\n".join(worse), file=sys.stderr)
     return 1 if worse else 0
 

@@ -10,9 +10,7 @@ import socket
 import subprocess
 import sys
 
-from pyseccomp import (ALLOW, EQ, ERRNO, MASKED_EQ, Arch, Arg, SyscallFilter,
-                       resolve_syscall)
-
+ALL_BITS = 0xffffffffffffffff
 O_CREAT = 0o100
 SUID_SGID = 0o6000
 PROT_WRITE, PROT_EXEC = 2, 4
@@ -23,12 +21,13 @@ SCHED_OTHER, SCHED_BATCH, SCHED_IDLE = 0, 3, 5
 SAME_PERSONALITY = 0xffffffff
 
 
+# A condition: (which argument, which of its bits, what they are).
 def no_bits(place, mask):
-    return [[Arg(place, MASKED_EQ, mask, 0)]]
+    return [(place, mask, 0)]
 
 
 def one_of(place, values):
-    return [[Arg(place, EQ, value)] for value in values]
+    return [(place, ALL_BITS, value) for value in values]
 
 
 # What a directive, set to yes, leaves of some calls: any of several conditions
@@ -36,7 +35,7 @@ def one_of(place, values):
 RESTRICTIONS = {
     "LockPersonality": {"personality": one_of(0, [0, SAME_PERSONALITY])},
     "MemoryDenyWriteExecute": {
-        "mmap": [[Arg(2, MASKED_EQ, PROT_WRITE | PROT_EXEC, kept)]
+        "mmap": [(2, PROT_WRITE | PROT_EXEC, kept)
                  for kept in (0, PROT_WRITE, PROT_EXEC)],
         "mprotect": no_bits(2, PROT_EXEC),
         "pkey_mprotect": no_bits(2, PROT_EXEC),
@@ -123,6 +122,9 @@ def allowed(unit):
 
 
 def build(unit):
+    # Here, so that whoever wants the tables needs no libseccomp.
+    from pyseccomp import (ALLOW, ERRNO, MASKED_EQ, Arch, Arg, SyscallFilter,
+                           resolve_syscall)
     if unit["SystemCallArchitectures"] != ["native"]:
         raise ValueError("SystemCallArchitectures is not native")
     number = getattr(errno, unit["SystemCallErrorNumber"][0])
@@ -136,7 +138,9 @@ def build(unit):
             program.add_rule(ALLOW, call)
         else:
             for condition in conditions:
-                program.add_rule(ALLOW, call, *condition)
+                place, mask, value = condition
+                program.add_rule(ALLOW, call,
+                                 Arg(place, MASKED_EQ, mask, value))
     return program
 
 

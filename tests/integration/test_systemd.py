@@ -286,9 +286,75 @@ def test_the_sandbox_of_tests_is_the_units():
     assert sum(map(len, tables)) == len(unit)
     for function in sandbox.APPLIED.values():
         assert callable(getattr(sandbox, function))
+    assert all(unit[name] == ["yes"] for name in seccomp_filter.RESTRICTIONS)
     # What is not "yes" has a value that sandbox.py was written for.
     assert {name: unit[name] for name in sandbox.APPLIED
             if unit[name] != ["yes"]} == {
         "CapabilityBoundingSet": [""], "KeyringMode": ["private"],
         "ProcSubset": ["pid"], "ProtectProc": ["invisible"],
         "ProtectSystem": ["strict"], "UMask": ["0077"]}
+
+
+PROBE = """
+import ctypes, os, socket, sys
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status"))
+for name in "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb":
+    assert int(status[name], 16) == 0, name
+assert status["NoNewPrivs"] == "1\\n" and status["Seccomp"] == "2\\n"
+assert os.umask(0) == 0o077
+assert open("/proc/self/uid_map").read().split() == ["0", "0", "1"]
+assert not os.path.exists("/proc/sys")
+assert set(os.listdir("/dev")) == {"null", "zero", "full", "random",
+                                   "urandom", "tty"}
+libc = ctypes.CDLL(None, use_errno=True)
+
+def refused(number, call, *arguments):
+    try:
+        call(*arguments)
+    except OSError as error:
+        assert error.errno == number, error
+    else:
+        raise AssertionError(call)
+
+def in_libc(name, *arguments):
+    if getattr(libc, name)(*arguments) == -1:
+        raise OSError(ctypes.get_errno(), name)
+
+EPERM, EACCES, EROFS = 1, 13, 30
+refused(EROFS, open, "/usr/probe", "w")
+refused(EACCES, os.listdir, "/home")
+refused(EPERM, os.chmod, sys.argv[1], 0o4755)
+refused(EPERM, os.setpriority, os.PRIO_PROCESS, 0, 1)
+refused(EPERM, socket.socket, socket.AF_NETLINK, socket.SOCK_RAW)
+refused(EPERM, in_libc, "mprotect", None, 0, 4)
+refused(EPERM, in_libc, "personality", 8)
+refused(EPERM, in_libc, "sethostname", b"x", 1)
+refused(EPERM, in_libc, "unshare", 0x10000000)
+socket.create_server(("127.0.0.1", 0)).close()
+open(sys.argv[1], "w").close()
+"""
+
+
+@pytest.mark.bare
+@pytest.mark.native
+def test_the_sandbox_takes_what_it_says(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("takes root")
+    harness = pathlib.Path(ROOT, "tests/harness")
+    unit = f"{ROOT}/contrib/systemd/llm-proxyd.service"
+    subprocess.run([sys.executable, harness / "seccomp_filter.py", unit,
+                    tmp_path / "calls"], check=True)
+    (tmp_path / "file").touch()
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-I", harness / "sandbox.py", tmp_path / "calls",
+             tmp_path, *words], text=True, capture_output=True, check=False,
+            env=clean_environment())
+    probe = run(sys.executable, "-c", PROBE, tmp_path / "file")
+    assert probe.returncode == 0, probe.stderr
+    # And the daemon is content.
+    config = tmp_path / "c.conf"
+    config.write_text(f'TOKENS_JSON=[{{"token":"{TOKEN}","label":"a"}}]\n')
+    good = run(DAEMON, "-t", "-c", config)
+    assert good.returncode == 0, good.stderr
