@@ -116,6 +116,16 @@ bool parse_hex(std::string_view text, Sha256 &out)
     return true;
 }
 
+std::string crypto_version()
+{
+    // "OpenSSL 3.0.17 1 Jul 2025"
+    const std::vector<std::string_view> running =
+        split_list(OpenSSL_version(OPENSSL_VERSION), ' ');
+    const std::vector<std::string_view> built =
+        split_list(OPENSSL_VERSION_TEXT, ' ');
+    return library_version("libcrypto", running[1], built[1]);
+}
+
 void wipe(std::string &secret)
 {
     OPENSSL_cleanse(secret.data(), secret.size());

@@ -170,6 +170,16 @@ bool percent_decode(std::string_view text, std::string &out)
     return true;
 }
 
+std::string library_version(std::string_view name, std::string_view running,
+                            std::string_view built)
+{
+    std::string text(name);
+    if (!running.empty()) {
+        text.append("/").append(running);
+    }
+    return text.append(", built with ").append(built);
+}
+
 std::string_view nearest_name(std::string_view name,
                               const std::vector<std::string_view> &candidates)
 {

@@ -1,6 +1,10 @@
 // The command line.
 #include "options.h"
 
+#include "llm_proxy/base/digest.h"
+#include "llm_proxy/base/strings.h"
+#include "llm_proxy/http/http_parser.h"
+#include "llm_proxy/json/value.h"
 #include "llm_proxy/limit/redis_limiter.h"
 #include "llm_proxy/upstream/upstream_pool.h"
 
@@ -154,9 +158,13 @@ void print_usage()
 
 void print_version()
 {
-    (void)printf("llm-proxyd %s\n%s\nlibevent/%s\n%s\n", LLMPROXY_VERSION,
-                 UpstreamPool::version().c_str(), event_get_version(),
-                 redis_version().c_str());
+    (void)printf("llm-proxyd %s\n", LLMPROXY_VERSION);
+    for (const std::string &library :
+         {library_version("libevent", event_get_version(), LIBEVENT_VERSION),
+          UpstreamPool::version(), json::version(), redis_version(),
+          crypto_version(), HttpParser::version()}) {
+        (void)printf("%s\n", library.c_str());
+    }
 }
 
 } // namespace llmproxy

@@ -8,6 +8,8 @@
 // position in the byte stream, and the first position wins.
 #include "llm_proxy/http/http_parser.h"
 
+#include "llm_proxy/base/strings.h"
+
 #include <llhttp.h>
 
 #if LLHTTP_VERSION_MAJOR < 9 && !LLHTTP_STRICT_MODE
@@ -364,6 +366,14 @@ HttpEvent HttpParser::Impl::complete()
     }
     state_ = State::Between;
     return HttpEvent::Complete;
+}
+
+std::string HttpParser::version()
+{
+    return library_version("llhttp", "",
+                           std::to_string(LLHTTP_VERSION_MAJOR) + "." +
+                               std::to_string(LLHTTP_VERSION_MINOR) + "." +
+                               std::to_string(LLHTTP_VERSION_PATCH));
 }
 
 HttpParser::HttpParser(const LintLimits &limits)

@@ -83,6 +83,11 @@ void init()
     json_object_seed(0);
 }
 
+std::string version()
+{
+    return library_version("jansson", jansson_version_str(), JANSSON_VERSION);
+}
+
 bool parse(std::string_view text, Ptr &out, Error &err, size_t *line)
 {
     return parse_with(text, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, out, err,

@@ -125,9 +125,10 @@ struct RedisConnection::Hooks {
 
 std::string RedisConnection::version()
 {
-    std::string text = "hiredis/" + std::to_string(HIREDIS_MAJOR) + "." +
-                       std::to_string(HIREDIS_MINOR) + "." +
-                       std::to_string(HIREDIS_PATCH);
+    const std::string built = std::to_string(HIREDIS_MAJOR) + "." +
+                              std::to_string(HIREDIS_MINOR) + "." +
+                              std::to_string(HIREDIS_PATCH);
+    const std::string text = library_version("hiredis", "", built);
     return speaks_redis_tls() ? text + " (TLS)" : text;
 }
 

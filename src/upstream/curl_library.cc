@@ -1,6 +1,9 @@
 // libcurl as a library: its set-up, its versions, and options it refuses.
 #include "llm_proxy/base/log.h"
+#include "llm_proxy/base/strings.h"
 #include "llm_proxy/upstream/upstream_pool.h"
+
+#include <algorithm>
 
 #include "curl_options.h"
 
@@ -14,7 +17,12 @@ bool UpstreamPool::global_init()
 
 std::string UpstreamPool::version()
 {
-    return curl_version();
+    const std::string all = curl_version(); // "libcurl/7.88.1 OpenSSL/3.0.17"
+    const size_t others = std::min(all.find(' '), all.size());
+    return library_version("libcurl",
+                           curl_version_info(CURLVERSION_NOW)->version,
+                           LIBCURL_VERSION) +
+           ", with" + all.substr(others);
 }
 
 bool option_refused(CURLoption option, CURLcode code)

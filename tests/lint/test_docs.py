@@ -215,6 +215,27 @@ def test_the_version_is_one():
                      re.M)[1] == version
 
 
+# The language's and the system's own.
+RUNTIME = r"(libc|libm|libstdc\+\+|libgcc_s|libpthread|ld-[a-z0-9-]+)\.so"
+
+
+def test_the_version_names_the_libraries():
+    """Every one that is linked, as it runs (where it tells) and was built."""
+    lines = run([DAEMON, "-V"])[1].splitlines()[1:]
+    found = [re.match(r"(\w+?)(?:/(\d\S*))?, built with (\d[\w.-]*)", line)
+             for line in lines]
+    assert None not in found, lines
+    assert {of[1] for of in found if not of[2]} == {"hiredis", "llhttp"}
+    status, text = run([need("readelf"), "-dW", DAEMON])
+    assert status == 0, text
+    needed = [name.replace("libssl", "libcrypto") for name in
+              re.findall(r"\(NEEDED\).*\[(.*)\]", text)
+              if not re.match(RUNTIME, name)]
+    assert len(needed) >= 5, text
+    for name in needed:
+        assert any(of[1] in name for of in found), name
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_mandoc(page):
     status, text = run([need("mandoc"), "-Tlint", "-Wwarning", page])

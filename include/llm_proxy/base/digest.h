@@ -21,6 +21,8 @@ bool equal_constant_time(const Sha256 &a, const Sha256 &b);
 std::string hex(const Sha256 &digest, size_t digits = 64);
 // Exactly 64 hex digits of either case.
 [[nodiscard]] bool parse_hex(std::string_view text, Sha256 &out);
+// libcrypto's, for -V.
+std::string crypto_version();
 // Overwrites a secret's bytes in a way the compiler keeps.
 void wipe(std::string &secret);
 

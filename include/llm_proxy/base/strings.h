@@ -53,6 +53,10 @@ std::string_view write_u64(char (&room)[kMaxDigits], uint64_t value);
 void append_u64(std::string &out, uint64_t value);
 // One percent-decoding pass; false on a broken escape.
 [[nodiscard]] bool percent_decode(std::string_view text, std::string &out);
+// For -V: "name/running, built with built"; of a library that does not tell its
+// own version, where `running` is empty, without it.
+std::string library_version(std::string_view name, std::string_view running,
+                            std::string_view built);
 // The candidate with the smallest edit distance to `name` if that distance
 // is at most a third of its length (at least 1), else empty.
 std::string_view nearest_name(std::string_view name,

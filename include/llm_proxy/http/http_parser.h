@@ -48,6 +48,8 @@ public:
     bool idle() const;
     // True while a head is incomplete.
     bool in_head() const;
+    // llhttp's, for -V.
+    static std::string version();
 
 private:
     class Impl; // owns the llhttp_t; llhttp is seen in http_parser.cc only

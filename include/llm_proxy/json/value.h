@@ -25,6 +25,8 @@ using Ptr =
 // handler speak for memory that jansson does not get. Once, before any thread
 // starts.
 void init();
+// jansson's, for -V.
+std::string version();
 
 // Parses a whole document: duplicates refused, NUL in strings allowed.
 // The top level is an object or an array. On failure `err` is
