@@ -37,6 +37,23 @@ check-trixie:
 check-sandbox: $(VENV)
 	@$(CHECK) sandbox
 
+# The Dockerfile's image, made by its own steps in roots by debootstrap, and
+# started under the tightest of docker's restrictions; as root.
+check-container: $(VENV)
+	@contrib/deps.sh container
+	@$(CHECK) container
+
+# What is committed, built in two places: the same programs?
+check-reproducible: deps
+	@tests/reproducible.sh
+
+# What is linked into the programs, as an SPDX document.
+sbom: PROGRAM = src/llm-proxyd src/llm-proxyctl
+sbom: deps all
+	@contrib/sbom.py build/release build/sbom.spdx.json
+
+.PHONY: check-container check-reproducible sbom
+
 lint: $(VENV)
 	@$(CHECK) lint
 

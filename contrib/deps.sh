@@ -3,11 +3,11 @@
 # there yet. Asks for root, and for the network, only when something is
 # missing.
 #
-#   contrib/deps.sh GROUP...      run | check | bench
+#   contrib/deps.sh GROUP...      run | check | bench | container
 set -eu
 
 usage() {
-    echo "usage: contrib/deps.sh run|check|bench ..." >&2
+    echo "usage: contrib/deps.sh run|check|bench|container ..." >&2
     exit 64
 }
 
@@ -27,6 +27,8 @@ packages() {
             valgrind strace procps libseccomp2 ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
+    apt:container)
+        echo debootstrap util-linux iproute2 curl binutils ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
             libevent-devel libcurl-devel jansson-devel hiredis-devel \
@@ -38,6 +40,8 @@ packages() {
             fish valgrind strace procps-ng libseccomp ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
+    dnf:container)
+        echo debootstrap util-linux iproute curl binutils ;;
     apk:run)
         echo build-base meson ninja pkgconf ccache libevent-dev curl-dev \
             jansson-dev hiredis-dev openssl-dev cmocka-dev llhttp-dev \
@@ -48,6 +52,8 @@ packages() {
             libseccomp ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
+    apk:container)
+        echo debootstrap util-linux iproute2 curl binutils ;;
     *) usage ;;
     esac
 }

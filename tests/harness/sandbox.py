@@ -129,17 +129,25 @@ def only_root():
             file.write(text)
 
 
-def drop_privileges():
-    check(LIBC.syscall(SYS_KEYCTL[os.uname().machine],
-                       KEYCTL_JOIN_SESSION_KEYRING, None), "keyctl")
+def drop_bounding_set():
     capability = 0
     while LIBC.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1
     if ctypes.get_errno() != errno.EINVAL:  # which is past the last one
         check(-1, "the bounding set")
+
+
+def no_new_privileges():
+    check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def drop_privileges():
+    check(LIBC.syscall(SYS_KEYCTL[os.uname().machine],
+                       KEYCTL_JOIN_SESSION_KEYRING, None), "keyctl")
+    drop_bounding_set()
     header = struct.pack("Ii", CAPABILITY_VERSION_3, 0)
     check(LIBC.capset(header, bytes(24)), "capset")
-    check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    no_new_privileges()
 
 
 def filter_calls(program):
