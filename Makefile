@@ -5,12 +5,14 @@
 #   build/fuzz      clang and libFuzzer
 
 PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
 CXX_FILES = find include src tests -name '*.h' -o -name '*.cc' -o -name '*.hpp'
 VENV = build/venv/.done
 REQUIREMENTS = $(wildcard tests/requirements*.txt)
+RELEASE = llm-proxy-$(shell sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
 CHECK = build/venv/bin/python tests/check.py
 
 all: build-release
@@ -83,8 +85,19 @@ counts: deps-check all
 format:
 	@$(CXX_FILES) | xargs clang-format -i
 
-install: all
+# What was built for other places is built again for these.
+install-places: build/release/build.ninja
+	@meson configure -Dprefix='$(PREFIX)' -Dsysconfdir='$(SYSCONFDIR)' \
+	    build/release
+
+install: install-places all
 	DESTDIR='$(DESTDIR)' meson install -C build/release --no-rebuild
+
+# The same bytes from the same commit.
+dist:
+	@mkdir -p build/dist
+	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ HEAD | gzip -9n \
+	    >build/dist/$(RELEASE).tar.gz
 
 deps:
 	@contrib/deps.sh run
@@ -113,7 +126,8 @@ build/fuzz/build.ninja: export CXX = clang++
 build/%/build.ninja:
 	@command -v meson >/dev/null || \
 	    { echo "meson is missing: run 'make deps' first" >&2; exit 1; }
-	meson setup --prefix='$(PREFIX)' $(SETUP) build/$*
+	meson setup --prefix='$(PREFIX)' --sysconfdir='$(SYSCONFDIR)' \
+	    $(SETUP) build/$*
 
 # TARGETS: only these of the build, not all of it.
 build-asan build-tsan: build-%: build/%/build.ninja
@@ -135,7 +149,7 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	@touch $@
 
 .PHONY: all run demo check check-trixie check-sandbox lint asan tsan fuzz \
-	bench counts format install deps deps-check deps-bench clean build-release \
-	build-asan build-tsan build-fuzz
+	bench counts format install-places install dist deps deps-check deps-bench \
+	clean build-release build-asan build-tsan build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:

@@ -130,8 +130,9 @@ void print_usage()
         "Usage: llm-proxyd [option ...]\n"
         "One OpenAI-compatible address in front of a site's model servers.\n"
         "\n"
-        "  -c, --config FILE    settings (else /etc/llm-proxy/llm-proxy.conf\n"
-        "                       if it exists); the environment overrides it\n"
+        "  -c, --config FILE    settings (else, if it exists,\n"
+        "                       %s);\n"
+        "                       the environment overrides them\n"
         "  -d, --daemon         go into the background once it serves\n"
         "  -f, --foreground     stay in the foreground, as without -d\n"
         "      --debug          the same, with LOG_LEVEL=debug\n"
@@ -153,7 +154,8 @@ void print_usage()
         "Signals: HUP reload, USR1 reopen logs, USR2 upgrade, WINCH stop "
         "accepting,\n"
         "TERM and QUIT finish what runs and end, INT end within a second.\n"
-        "See llm-proxyd(8), llm-proxy.conf(5).\n");
+        "See llm-proxyd(8), llm-proxy.conf(5).\n",
+        kDefaultConfig);
 }
 
 void print_version()

@@ -10,7 +10,8 @@ DAEMON = os.path.join(BUILD, "src", "llm-proxyd")
 CTL = os.path.join(BUILD, "src", "llm-proxyctl")
 PAGES = files(["man"], tuple(f".{section}" for section in range(1, 9)))
 COMPLETIONS = "contrib/completions/bash/llm-proxyctl"
-SCRIPTS = files(["contrib", "tests", "nginx"], ".sh") + [".ci/run"]
+SCRIPTS = (files(["contrib", "tests", "nginx"], ".sh")
+           + files([".ci"], "run"))
 
 
 def dumped_settings():

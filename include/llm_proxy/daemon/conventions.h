@@ -18,7 +18,8 @@ constexpr int kExitPartial = 75;      // a worker has not answered
 constexpr int kExitPermission = 77;   // an address is not ours to listen on
 constexpr int kExitConfig = 78;       // the configuration is wrong
 
-constexpr const char *kDefaultConfig = "/etc/llm-proxy/llm-proxy.conf";
+// llm-proxy/llm-proxy.conf below the sysconfdir that was built for.
+extern const char *const kDefaultConfig;
 // As the packaged configuration has it.
 constexpr const char *kDefaultControlSocket = "/run/llm-proxy/control.sock";
 
