@@ -99,6 +99,30 @@ dist:
 	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ HEAD | gzip -9n \
 	    >build/dist/$(RELEASE).tar.gz
 
+# Made from the release, beside it: the working tree stays as it is.
+deb: deps-package dist
+	@rm -rf build/deb && mkdir -p build/deb
+	@cp build/dist/$(RELEASE).tar.gz \
+	    build/deb/$(subst proxy-,proxy_,$(RELEASE)).orig.tar.gz
+	@tar -xzf build/dist/$(RELEASE).tar.gz -C build/deb
+	@cp -R contrib/debian build/deb/$(RELEASE)/debian
+	cd build/deb/$(RELEASE) && dpkg-buildpackage -us -uc >../build.log 2>&1 \
+	    || { tail -n 40 ../build.log >&2; exit 1; }
+	@ls -l build/deb/*.deb
+
+# As root: what Debian's own tools find, and the package's life in a root of
+# Debian 12 that debootstrap makes.
+check-deb: deb
+	# The dbgsym package has the field, too, and no override reaches it.
+	lintian -EvI --pedantic --fail-on error,warning,info,pedantic \
+	    --allow-root --suppress-tags unknown-field \
+	    build/deb/*.changes
+	blhc --all build/deb/build.log
+	@tests/deb.sh
+
+deps-package:
+	@contrib/deps.sh run package
+
 deps:
 	@contrib/deps.sh run
 
@@ -149,7 +173,8 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	@touch $@
 
 .PHONY: all run demo check check-trixie check-sandbox lint asan tsan fuzz \
-	bench counts format install-places install dist deps deps-check deps-bench \
-	clean build-release build-asan build-tsan build-fuzz
+	bench counts format install-places install dist deb check-deb \
+	deps-package deps deps-check deps-bench clean build-release build-asan \
+	build-tsan build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:

@@ -3,11 +3,11 @@
 # there yet. Asks for root, and for the network, only when something is
 # missing.
 #
-#   contrib/deps.sh GROUP...      run | check | bench | container
+#   contrib/deps.sh GROUP...      run | check | bench | container | package
 set -eu
 
 usage() {
-    echo "usage: contrib/deps.sh run|check|bench|container ..." >&2
+    echo "usage: contrib/deps.sh run|check|bench|container|package ..." >&2
     exit 64
 }
 
@@ -29,6 +29,8 @@ packages() {
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     apt:container)
         echo debootstrap util-linux iproute2 curl binutils ;;
+    apt:package)
+        echo dpkg-dev debhelper dh-apparmor lintian blhc debootstrap ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
             libevent-devel libcurl-devel jansson-devel hiredis-devel \
