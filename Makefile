@@ -123,6 +123,20 @@ check-deb: deb
 deps-package:
 	@contrib/deps.sh run package
 
+rpm: deps-package dist
+	@contrib/rpm/build.sh build/dist/$(RELEASE).tar.gz
+
+apk: dist
+	@contrib/alpine/build.sh build/dist/$(RELEASE).tar.gz
+
+# The rpm that was made last: rpmlint, and the same files as in the deb.
+check-rpm: deps-package all
+	@tests/packages/rpm.sh
+
+# The script of contrib/openrc under OpenRC; as root.
+check-openrc: build-release
+	@tests/packages/openrc.sh
+
 deps:
 	@contrib/deps.sh run
 
@@ -131,6 +145,9 @@ deps-check:
 
 deps-bench:
 	@contrib/deps.sh run bench
+
+deps-package:
+	@contrib/deps.sh run package
 
 clean:
 	rm -rf build
@@ -173,8 +190,9 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	@touch $@
 
 .PHONY: all run demo check check-trixie check-sandbox lint asan tsan fuzz \
-	bench counts format install-places install dist deb check-deb \
-	deps-package deps deps-check deps-bench clean build-release build-asan \
+	bench counts format install-places install dist deb check-deb rpm \
+	check-rpm apk check-openrc check-container check-reproducible sbom \
+	deps deps-check deps-bench deps-package clean build-release build-asan \
 	build-tsan build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:

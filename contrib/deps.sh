@@ -30,7 +30,8 @@ packages() {
     apt:container)
         echo debootstrap util-linux iproute2 curl binutils ;;
     apt:package)
-        echo dpkg-dev debhelper dh-apparmor lintian blhc debootstrap ;;
+        echo dpkg-dev debhelper dh-apparmor lintian blhc debootstrap rpm \
+            rpmlint ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
             libevent-devel libcurl-devel jansson-devel hiredis-devel \
@@ -44,6 +45,8 @@ packages() {
         echo wrk haproxy nginx redis ;;
     dnf:container)
         echo debootstrap util-linux iproute curl binutils ;;
+    dnf:package)
+        echo rpm-build rpmlint systemd-rpm-macros dpkg ;;
     apk:run)
         echo build-base meson ninja pkgconf ccache libevent-dev curl-dev \
             jansson-dev hiredis-dev openssl-dev cmocka-dev llhttp-dev \
@@ -56,6 +59,8 @@ packages() {
         echo wrk haproxy nginx redis ;;
     apk:container)
         echo debootstrap util-linux iproute2 curl binutils ;;
+    apk:package)
+        echo abuild ;;
     *) usage ;;
     esac
 }

@@ -12,6 +12,9 @@ PAGES = files(["man"], tuple(f".{section}" for section in range(1, 9)))
 COMPLETIONS = "contrib/completions/bash/llm-proxyctl"
 SCRIPTS = (files(["contrib", "tests", "nginx"], ".sh")
            + files([".ci"], "run"))
+# Read by programs of Alpine; /bin/sh there is not bash either.
+ALPINE = files(["contrib/alpine", "contrib/openrc"],
+               ("APKBUILD", ".pre-install", ".initd", ".confd"))
 
 
 def dumped_settings():
@@ -214,6 +217,9 @@ def test_the_version_is_one():
     assert status == 0 and f"llm-proxyd {version}" in text
     assert re.search(r"^llm-proxy (\S+)", read("CHANGES.md"),
                      re.M)[1] == version
+    for path, line in {"contrib/rpm/llm-proxy.spec": r"^Version: +(\S+)",
+                       "contrib/alpine/APKBUILD": r"^pkgver=(\S+)"}.items():
+        assert re.search(line, read(path), re.M)[1] == version, path
 
 
 # The language's and the system's own.
@@ -252,6 +258,18 @@ def test_the_pages_are_there():
 def test_shellcheck(script):
     status, text = run([need("shellcheck"), script])
     assert status == 0, text
+
+
+@pytest.mark.parametrize("script", ALPINE)
+def test_shellcheck_of_alpine(script):
+    status, text = run([need("shellcheck"), "-s", "sh", script])
+    assert status == 0, text
+
+
+def test_the_scripts_of_alpine_are_there():
+    assert [os.path.basename(path) for path in ALPINE] == [
+        "APKBUILD", "llm-proxy.pre-install", "llm-proxyd.confd",
+        "llm-proxyd.initd"]
 
 
 def test_shellcheck_of_completions():
