@@ -54,8 +54,6 @@ sbom: PROGRAM = src/llm-proxyd src/llm-proxyctl
 sbom: deps all
 	@contrib/sbom.py build/release build/sbom.spdx.json
 
-.PHONY: check-container check-reproducible sbom
-
 lint: $(VENV)
 	@$(CHECK) lint
 
@@ -119,9 +117,6 @@ check-deb: deb
 	    build/deb/*.changes
 	blhc --all build/deb/build.log
 	@tests/deb.sh
-
-deps-package:
-	@contrib/deps.sh run package
 
 rpm: deps-package dist
 	@contrib/rpm/build.sh build/dist/$(RELEASE).tar.gz
