@@ -23,7 +23,7 @@ import tempfile
 from http.client import HTTPException, HTTPResponse
 
 import bench
-from parties import (DAEMON, DAEMON_CONF, ROOT, SEARCH, TOKEN, Bench, Failed,
+from parties import (DAEMON, DAEMON_CONF, ROOT, SEARCH, Bench, Failed,
                      Party, free_port, spawn, stop, wait_for)
 from profile_reader import read_profile
 
@@ -46,11 +46,7 @@ PATIENCE_S = 60  # a daemon under valgrind is slow
 def daemon(measured, command):
     """A daemon under a tool; one worker."""
     port = free_port()
-    config = measured.folder / "counts.conf"
-    config.write_text(DAEMON_CONF.lstrip().format(
-        port=port, backend=measured.backend_port, dir=measured.folder,
-        token=TOKEN))
-    config.chmod(0o600)
+    config = measured.write_config("counts", DAEMON_CONF, port)
     errors = measured.folder / "counts.stderr"
     with open(errors, "wb") as stderr:
         child = spawn([*command, measured.daemon, "-c", config],

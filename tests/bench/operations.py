@@ -38,11 +38,7 @@ def measure_start(bench, _row):
     took = []
     for _ in range(TIMES):
         port = free_port()
-        config = bench.folder / "start.conf"
-        config.write_text(DAEMON_CONF.lstrip().format(
-            port=port, backend=bench.backend_port, dir=bench.folder,
-            token=TOKEN))
-        config.chmod(0o600)
+        config = bench.write_config("start", DAEMON_CONF, port)
         # Inherited: with a preexec_fn the fork of this program is measured.
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {bench.cores[0]})

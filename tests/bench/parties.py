@@ -172,6 +172,15 @@ class Bench:
     def tool(self, name):
         return self.build / "tests" / "bench" / name
 
+    def write_config(self, name, template, port):
+        """The file of a proxy that listens there."""
+        config = self.folder / f"{name}.conf"
+        config.write_text(template.lstrip().format(
+            port=port, backend=self.backend_port, dir=self.folder,
+            token=TOKEN, redis=self.redis_port, files=self.streams * 2 + 256))
+        config.chmod(0o600)
+        return config
+
     @contextlib.contextmanager
     def backend(self):
         child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
@@ -234,11 +243,7 @@ class Bench:
             RELOADED: (RELOADED_CONF,
                        [self.daemon.with_name(METERED), "-c"]),
         }[name]
-        config = self.folder / f"{name}.conf"
-        config.write_text(template.lstrip().format(
-            port=port, backend=self.backend_port, dir=self.folder,
-            token=TOKEN, redis=self.redis_port, files=self.streams * 2 + 256))
-        config.chmod(0o600)
+        config = self.write_config(name, template, port)
         errors = self.folder / f"{name}.stderr"
         with open(errors, "wb") as stderr:
             # Nothing from the environment may change a proxy's settings.
