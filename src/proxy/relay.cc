@@ -209,6 +209,10 @@ void Relay::settle()
         return;
     }
     if (!charge()) {
+        // The memory itself goes when the turn ends; what is counted until
+        // then would have others refused that fit.
+        context_.process.buffered.give(charged_);
+        charged_ = 0;
         if (!begun_) {
             out_.clear();
         }
