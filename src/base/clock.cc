@@ -29,7 +29,7 @@ int64_t SystemClock::wall_ms() const
     return read_ms(CLOCK_REALTIME);
 }
 
-void append_iso_time(std::string &out, int64_t wall_ms)
+std::string_view iso_time(int64_t wall_ms)
 {
     // Rendered once a second; the milliseconds change with every line.
     thread_local time_t rendered = -1;
@@ -40,17 +40,17 @@ void append_iso_time(std::string &out, int64_t wall_ms)
         struct tm utc = {};
         gmtime_r(&seconds, &utc);
         size = static_cast<size_t>(
-            snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.",
+            snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.000Z",
                      utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
                      utc.tm_hour, utc.tm_min, utc.tm_sec));
         rendered = seconds;
     }
     const int ms = static_cast<int>(wall_ms % 1000);
-    out.append(text, size);
-    out += static_cast<char>('0' + ms / 100);
-    out += static_cast<char>('0' + ms / 10 % 10);
-    out += static_cast<char>('0' + ms % 10);
-    out += 'Z';
+    char *digits = text + size - 4;
+    digits[0] = static_cast<char>('0' + ms / 100);
+    digits[1] = static_cast<char>('0' + ms / 10 % 10);
+    digits[2] = static_cast<char>('0' + ms % 10);
+    return {text, size};
 }
 
 } // namespace llmproxy

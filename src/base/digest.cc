@@ -90,12 +90,12 @@ std::string hex(const Sha256 &digest, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
     char text[2 * std::tuple_size<Sha256>::value];
-    char *to = text;
-    for (const uint8_t byte : digest) {
-        *to++ = alphabet[byte >> 4];
-        *to++ = alphabet[byte & 15];
+    digits = std::min(digits, sizeof(text));
+    for (size_t i = 0; 2 * i < digits; i++) {
+        text[2 * i] = alphabet[digest[i] >> 4];
+        text[2 * i + 1] = alphabet[digest[i] & 15];
     }
-    return {text, std::min(digits, sizeof(text))};
+    return {text, digits};
 }
 
 bool parse_hex(std::string_view text, Sha256 &out)

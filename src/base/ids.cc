@@ -18,12 +18,14 @@ namespace
 class RandomBytes
 {
 public:
-    uint8_t next()
+    // At most 256, good until the next call.
+    const uint8_t *take(size_t bytes)
     {
-        if (used_ == sizeof(block_)) {
+        if (sizeof(block_) - used_ < bytes) {
             fill();
         }
-        return block_[used_++];
+        used_ += bytes;
+        return block_ + used_ - bytes;
     }
 
 private:
@@ -51,14 +53,12 @@ void append_random_hex(std::string &out, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
     static thread_local RandomBytes random;
+    const uint8_t *bytes = random.take((digits + 1) / 2);
     const size_t begin = out.size();
     out.resize(begin + digits);
-    for (size_t i = 0; i < digits; i += 2) {
-        const uint8_t byte = random.next();
-        out[begin + i] = alphabet[byte >> 4];
-        if (i + 1 < digits) {
-            out[begin + i + 1] = alphabet[byte & 15];
-        }
+    char *to = &out[begin];
+    for (size_t i = 0; i < digits; i++) {
+        to[i] = alphabet[i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15];
     }
 }
 

@@ -94,13 +94,13 @@ void write_line(Log &log, LogLevel level, std::string_view message)
     line.reserve(kMaxLine);
     if (json) {
         line += "{\"ts\":\"";
-        append_iso_time(line, SystemClock().wall_ms());
+        line += iso_time(SystemClock().wall_ms());
         line += "\",\"level\":\"";
         line += log_level_name(level);
         line += "\",\"msg\":\"";
     } else {
         if (!log.target.stamps()) {
-            append_iso_time(line, SystemClock().wall_ms());
+            line += iso_time(SystemClock().wall_ms());
             line += ' ';
         }
         line += log_level_name(level);

@@ -9,11 +9,6 @@ namespace llmproxy
 namespace
 {
 
-bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
 // How many letters to insert, drop, replace or swap with the next, in any
 // case of letters (optimal string alignment).
 size_t edit_distance(std::string_view a, std::string_view b)
@@ -47,16 +42,12 @@ size_t edit_distance(std::string_view a, std::string_view b)
 bool iequals_same_size(std::string_view a, std::string_view b)
 {
     for (size_t i = 0; i < a.size(); i++) {
-        if (to_lower(a[i]) != to_lower(b[i])) {
+        // Most are equal as they stand.
+        if (a[i] != b[i] && to_lower(a[i]) != to_lower(b[i])) {
             return false;
         }
     }
     return true;
-}
-
-bool starts_with(std::string_view text, std::string_view prefix)
-{
-    return text.substr(0, prefix.size()) == prefix;
 }
 
 bool ends_with(std::string_view text, std::string_view suffix)
@@ -82,17 +73,6 @@ std::string to_lower(std::string_view text)
         c = to_lower(c);
     }
     return out;
-}
-
-std::string_view trim(std::string_view text)
-{
-    while (!text.empty() && is_blank(text.front())) {
-        text.remove_prefix(1);
-    }
-    while (!text.empty() && is_blank(text.back())) {
-        text.remove_suffix(1);
-    }
-    return text;
 }
 
 std::vector<std::string_view> split_list(std::string_view text, char separator)
@@ -132,11 +112,17 @@ bool parse_u64(std::string_view text, uint64_t &out)
 
 std::string_view write_u64(char (&room)[kMaxDigits], uint64_t value)
 {
+    // Two digits a division.
     size_t at = kMaxDigits;
-    do {
-        room[--at] = static_cast<char>('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
+    while (value >= 10) {
+        const auto pair = static_cast<unsigned>(value % 100);
+        value /= 100;
+        room[--at] = static_cast<char>('0' + pair % 10);
+        room[--at] = static_cast<char>('0' + pair / 10);
+    }
+    if (value != 0 || at == kMaxDigits) {
+        room[--at] = static_cast<char>('0' + value);
+    }
     return {room + at, kMaxDigits - at};
 }
 

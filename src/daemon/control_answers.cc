@@ -36,9 +36,7 @@ void ControlDocument::time(std::string_view key, int64_t wall_ms)
         json_.null(key);
         return;
     }
-    std::string text;
-    append_iso_time(text, wall_ms);
-    json_.text(key, text);
+    json_.text(key, iso_time(wall_ms));
 }
 
 void ControlDocument::limit(std::string_view key, uint64_t value)

@@ -12,6 +12,7 @@ namespace llmproxy
 constexpr uint8_t kTokenChar = 1;  // tchar
 constexpr uint8_t kValueChar = 2;  // HTAB, SP, VCHAR, obs-text
 constexpr uint8_t kTargetChar = 4; // 0x21..0x7e without '#'
+constexpr uint8_t kUnlikeChar = 8; // not '_', which passes for '-'
 
 struct CharTable {
     uint8_t bits[256];
@@ -38,6 +39,9 @@ constexpr CharTable make_char_table()
         if (c > 0x20 && c < 0x7f && c != '#') {
             bits |= kTargetChar;
         }
+        if (c != '_') {
+            bits |= kUnlikeChar;
+        }
         table.bits[c] = bits;
     }
     return table;
@@ -45,13 +49,19 @@ constexpr CharTable make_char_table()
 
 inline constexpr CharTable kChars = make_char_table();
 
-inline bool all_chars(std::string_view text, uint8_t bit)
+// Those that every byte is in.
+inline uint8_t common_classes(std::string_view text)
 {
-    uint8_t all = bit; // no early exit: good input is the common case
+    uint8_t all = 0xff; // no early exit: good input is the common case
     for (const char c : text) {
         all &= kChars.bits[static_cast<unsigned char>(c)];
     }
-    return all != 0;
+    return all;
+}
+
+inline bool all_chars(std::string_view text, uint8_t bit)
+{
+    return (common_classes(text) & bit) != 0;
 }
 
 inline bool is_token(std::string_view text)
@@ -70,16 +80,23 @@ inline bool holds_control(uint64_t bytes)
 
 inline bool is_field_value(std::string_view text)
 {
-    // Most of a request is values without a control byte, tabs included.
-    while (text.size() >= sizeof(uint64_t)) {
+    constexpr size_t step = sizeof(uint64_t);
+    const auto suspect = [text](size_t at) {
         uint64_t bytes;
-        memcpy(&bytes, text.data(), sizeof(bytes));
-        if (holds_control(bytes)) {
-            break;
-        }
-        text.remove_prefix(sizeof(bytes));
+        memcpy(&bytes, text.data() + at, sizeof(bytes));
+        return holds_control(bytes);
+    };
+    if (text.size() < step) {
+        return all_chars(text, kValueChar);
     }
-    return all_chars(text, kValueChar);
+    // Most of a request is values without a control byte, tabs included. The
+    // last eight overlap those before.
+    const size_t last = text.size() - step;
+    size_t at = 0;
+    while (at < last && !suspect(at)) {
+        at += step;
+    }
+    return (at >= last && !suspect(last)) || all_chars(text, kValueChar);
 }
 
 } // namespace llmproxy

@@ -268,14 +268,16 @@ bool lint_known_field(const Field &field, RequestHead &head, Seen &seen,
     }
 }
 
+// `classes` is common_classes() of the name.
 bool lint_field_line(std::string_view line, const LintLimits &limits,
-                     Field &field, HttpFault &fault)
+                     Field &field, uint8_t &classes, HttpFault &fault)
 {
     if (line.size() > limits.max_line) {
         return fail(fault, 431, "L4", "A header field is too long.");
     }
     const size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
+    if (colon == 0 || colon == std::string_view::npos ||
+        ((classes = common_classes(line.substr(0, colon))) & kTokenChar) == 0) {
         return fail(fault, 400, "L3",
                     "A header line does not begin with a name and a colon.");
     }
@@ -305,13 +307,14 @@ bool lint_fields(std::string_view block, const LintLimits &limits,
             return fail(fault, 431, "L4", "There are too many header fields.");
         }
         Field field;
-        if (!lint_field_line(line, limits, field, fault) ||
+        uint8_t classes = 0;
+        if (!lint_field_line(line, limits, field, classes, fault) ||
             !lint_known_field(field, head, seen, fault)) {
             return false;
         }
         // L8: many servers read X_Y as X-Y, so such a name could pass for
         // one that we check.
-        if (field.name.find('_') == std::string_view::npos) {
+        if ((classes & kUnlikeChar) != 0) {
             head.fields.push_back(field);
         }
     }
@@ -380,7 +383,8 @@ bool lint_trailers(std::string_view block, const LintLimits &limits,
             return fail(fault, 431, "L4", "There are too many trailers.");
         }
         Field field;
-        if (!lint_field_line(line, limits, field, fault)) {
+        uint8_t classes = 0;
+        if (!lint_field_line(line, limits, field, classes, fault)) {
             return false;
         }
         if (iequals(field.name, "content-length") ||

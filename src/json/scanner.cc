@@ -35,6 +35,14 @@ bool BodyScanner::feed(std::string_view piece)
             if (at == piece.size()) {
                 break;
             }
+            if (piece[at] == '"') {
+                if (!end_string()) {
+                    break;
+                }
+                at++;
+                offset_++;
+                continue;
+            }
         }
         if (!step(static_cast<unsigned char>(piece[at]))) {
             break;
@@ -387,32 +395,24 @@ bool BodyScanner::end_string()
 
 bool BodyScanner::end_key()
 {
-    if (text_ != "model" && iequals(text_, "model")) {
+    const std::string_view key = text_;
+    member_ = key == "model"    ? Member::Model
+              : key == "stream" ? Member::Stream
+                                : Member::Other;
+    if (member_ == Member::Other && iequals(key, "model")) {
         return refuse(ScanError::Kind::ModelCase,
                       "a key differs from \"model\" only by case",
                       string_start_);
     }
-    member_ = text_ == "model"    ? Member::Model
-              : text_ == "stream" ? Member::Stream
-                                  : Member::Other;
-    const size_t key_bytes = top_keys_.size() - 1 - top_key_count_;
-    if (top_key_count_ == kMaxTopKeys ||
-        key_bytes + text_.size() > kMaxTopKeyBytes) {
+    if (top_keys_.count() == kMaxTopKeys ||
+        top_keys_.bytes() + key.size() > kMaxTopKeyBytes) {
         return refuse(ScanError::Kind::TooManyKeys,
                       "more than 512 keys, or 64 KiB of keys, at the top level",
                       string_start_);
     }
-    // With the end of the key before it.
-    const size_t begin = top_keys_.size() - 1;
-    top_keys_ += text_;
-    top_keys_ += kKeyEnd;
-    const std::string_view keys = top_keys_;
-    if (keys.find(keys.substr(begin)) != begin) {
-        return refuse(ScanError::Kind::DuplicateKey,
-                      "a key appears twice at the top level", string_start_);
-    }
-    top_key_count_++;
-    return true;
+    return top_keys_.add(key) ||
+           refuse(ScanError::Kind::DuplicateKey,
+                  "a key appears twice at the top level", string_start_);
 }
 
 // The first byte has been seen; the others must follow.

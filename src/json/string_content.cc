@@ -11,15 +11,12 @@ size_t content_length(std::string_view text)
     const char *at = text.data();
     const char *end = at + text.size();
     while (at != end) {
-        while (end - at >= 8) {
-            uint64_t word = 0;
-            memcpy(&word, at, sizeof word);
-            const uint64_t marks = special_marks(word);
-            if (marks != 0) {
-                at += before_mark(marks);
+        while (static_cast<size_t>(end - at) >= sizeof(Bytes)) {
+            const size_t plain = plain_bytes(at);
+            at += plain;
+            if (plain != sizeof(Bytes)) {
                 break;
             }
-            at += sizeof word;
         }
         while (at != end && is_plain(static_cast<unsigned char>(*at))) {
             at++;

@@ -56,11 +56,10 @@ bool switched_on(const Endpoint &endpoint, const Config &config)
 const Endpoint *find_endpoint(std::string_view path, const Config &config)
 {
     for (const Endpoint &endpoint : kEndpoints) {
-        const std::string_view row = endpoint.path;
-        const bool match =
-            endpoint.kind == EndpointKind::ModelDetail
-                ? path.size() > row.size() && starts_with(path, row)
-                : path == row;
+        const bool match = endpoint.kind == EndpointKind::ModelDetail
+                               ? path.size() > endpoint.path.size() &&
+                                     starts_with(path, endpoint.path)
+                               : path == endpoint.path;
         if (match) {
             return switched_on(endpoint, config) ? &endpoint : nullptr;
         }

@@ -46,8 +46,8 @@ void Exchange::answer_models()
 
 void Exchange::ask_for_model()
 {
-    const std::string_view prefix = endpoint_->path;
-    if (!percent_decode(head_->path.substr(prefix.size()), model_id_)) {
+    if (!percent_decode(head_->path.substr(endpoint_->path.size()),
+                        model_id_)) {
         model_id_.clear();
     }
     Error no_name;

@@ -50,8 +50,9 @@ bool Exchange::check_endpoint(ApiError &err)
         !method_allowed(*endpoint_, head_->method)) {
         err = make_error(ApiErrorKind::MethodNotSupported,
                          std::string(method_name(head_->method)) +
-                             " is not allowed for " + endpoint_->path +
-                             "; use " + allowed_methods(*endpoint_) + ".");
+                             " is not allowed for " +
+                             std::string(endpoint_->path) + "; use " +
+                             allowed_methods(*endpoint_) + ".");
         err.allow = allowed_methods(*endpoint_);
         return false;
     }

@@ -49,13 +49,11 @@ bool contains(const AddressRange &range, const Address &address)
     return rest == 0 || (range.base[whole] ^ address[whole]) >> (8 - rest) == 0;
 }
 
-bool is_loopback(const Address &address)
+// As the kernel's address is written: 127.0.0.0/8, also inside of IPv6, ::1.
+bool is_loopback(std::string_view peer)
 {
-    static const AddressRange v4 = {
-        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127}, 104};
-    static const AddressRange v6 = {
-        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 128};
-    return contains(v4, address) || contains(v6, address);
+    return starts_with(peer, "127.") || starts_with(peer, "[::1]:") ||
+           starts_with(peer, "[::ffff:127.");
 }
 
 // What a web server in front adds, whatever its value.
@@ -93,10 +91,8 @@ bool is_trusted_proxy(const Config &config, std::string_view peer)
 bool is_admin_peer(const Config &config, std::string_view peer,
                    const RequestHead &head)
 {
-    Address address;
     return is_trusted_proxy(config, peer) ||
-           (parse_peer(peer, address) && is_loopback(address) &&
-            !was_forwarded(head));
+           (is_loopback(peer) && !was_forwarded(head));
 }
 
 } // namespace llmproxy

@@ -59,6 +59,13 @@ static void parses_whole_numbers_only(void **)
     append_u64(out, 0);
     append_u64(out, UINT64_MAX);
     assert_string_equal(out.c_str(), "018446744073709551615");
+    for (uint64_t power = 1; power <= UINT64_MAX / 10; power *= 10) {
+        for (const uint64_t number : {power - 1, power, power * 7 + 5}) {
+            out.clear();
+            append_u64(out, number);
+            assert_string_equal(out.c_str(), std::to_string(number).c_str());
+        }
+    }
 }
 
 static void decodes_percent_once(void **)

@@ -37,6 +37,17 @@ static void writes_fields(void **)
     assert_string_equal(block.text().c_str(),
                         "X-Request-Id: req_1\r\nX-Name: caf\xe9\tand more\r\n"
                         "X-Empty: \r\nContent-Length: 42\r\n");
+    // A byte that a value cannot have is found wherever it stands.
+    for (size_t size = 1; size < 40; size++) {
+        for (size_t at = 0; at < size; at++) {
+            for (const char bad : {'\0', '\n', '\r', '\x1f', '\x7f'}) {
+                std::string value(size, at % 2 == 0 ? '\t' : 'v');
+                assert_true(FieldBlock().add("X-Name", value));
+                value[at] = bad;
+                assert_false(FieldBlock().add("X-Name", value));
+            }
+        }
+    }
     block.clear();
     assert_true(block.text().empty());
 }

@@ -2,6 +2,7 @@
 // cuts change nothing, and that it agrees with jansson.
 
 #include "llm_proxy/json/scanner.h"
+#include "llm_proxy/json/string_content.h"
 #include "llm_proxy/json/value.h"
 
 #include <jansson.h>
@@ -309,6 +310,24 @@ static void refuses_duplicate_top_level_keys(void **)
     assert_true(scan("{\"a\":{\"b\":1,\"b\":2},\"b\":3}").ok);
 }
 
+// Keys of one length and first byte are looked for among the others.
+static void keys_that_look_alike_are_told_apart(void **)
+{
+    const std::string names[] = {"abc", "abd", "bab", "", "ab", "abcd"};
+    std::string text = "{";
+    for (const std::string &name : names) {
+        text += "\"" + name + "\":0,";
+    }
+    std::string whole = text;
+    whole.back() = '}';
+    assert_true(scan(whole).ok);
+    for (const std::string &name : names) {
+        const Result result = scan(text + "\"" + name + "\":0}");
+        assert_false(result.ok);
+        assert_int_equal(result.error.kind, Kind::DuplicateKey);
+    }
+}
+
 static void refuses_a_model_key_in_another_case(void **)
 {
     for (const char *text :
@@ -334,6 +353,26 @@ static void limits_top_level_keys(void **)
     const Result result = scan_pieces(text, text.size(), 1);
     assert_false(result.ok);
     assert_int_equal(result.error.kind, Kind::TooManyKeys);
+}
+
+static void content_ends_at_every_byte_that_needs_a_look(void **)
+{
+    const std::string plain = "0123456789 abcdefghijklmnopqrstuvwxyz~\xc3\xa9";
+    for (size_t size = 0; size < plain.size() - 1; size++) {
+        const std::string front = plain.substr(0, size);
+        assert_int_equal(content_length(front), size);
+        for (int byte = 0; byte < 256; byte++) {
+            const char c = static_cast<char>(byte);
+            const bool ends =
+                byte < 0x20 || byte >= 0x80 || c == '"' || c == '\\';
+            for (const std::string &rest : {std::string(), plain}) {
+                const std::string text = front + c + rest;
+                assert_int_equal(content_length(text),
+                                 ends ? size : text.size());
+            }
+        }
+    }
+    assert_int_equal(content_length(plain + plain), 2 * plain.size());
 }
 
 // Neither is counted as memory by anyone, so both stay small.
@@ -493,6 +532,8 @@ int main()
         cmocka_unit_test(notes_the_kinds_of_model_and_stream),
         cmocka_unit_test(the_models_range_is_the_string_with_its_quotes),
         cmocka_unit_test(refuses_duplicate_top_level_keys),
+        cmocka_unit_test(keys_that_look_alike_are_told_apart),
+        cmocka_unit_test(content_ends_at_every_byte_that_needs_a_look),
         cmocka_unit_test(refuses_a_model_key_in_another_case),
         cmocka_unit_test(limits_top_level_keys),
         cmocka_unit_test(keeps_little_of_long_names),

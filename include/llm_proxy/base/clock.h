@@ -2,7 +2,7 @@
 #define LLM_PROXY_BASE_CLOCK_H
 
 #include <cstdint>
-#include <string>
+#include <string_view>
 
 namespace llmproxy
 {
@@ -29,8 +29,9 @@ public:
     int64_t wall_ms() const override;
 };
 
-// Appends `wall_ms` (since 1970-01-01 UTC) as 2026-11-24T12:00:00.123Z.
-void append_iso_time(std::string &out, int64_t wall_ms);
+// `wall_ms` (since 1970-01-01 UTC) as 2026-11-24T12:00:00.123Z. Good until the
+// thread's next call.
+std::string_view iso_time(int64_t wall_ms);
 
 } // namespace llmproxy
 

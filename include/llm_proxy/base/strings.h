@@ -36,13 +36,26 @@ inline bool iequals(std::string_view a, std::string_view b)
 {
     return a.size() == b.size() && iequals_same_size(a, b);
 }
-bool starts_with(std::string_view text, std::string_view prefix);
+inline bool starts_with(std::string_view text, std::string_view prefix)
+{
+    return text.substr(0, prefix.size()) == prefix;
+}
 bool ends_with(std::string_view text, std::string_view suffix);
 // Case-insensitive find; npos when absent.
 size_t ifind(std::string_view text, std::string_view what);
 std::string to_lower(std::string_view text);
 // Takes spaces and tabs off both ends.
-std::string_view trim(std::string_view text);
+inline std::string_view trim(std::string_view text)
+{
+    const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+    while (!text.empty() && is_blank(text.front())) {
+        text.remove_prefix(1);
+    }
+    while (!text.empty() && is_blank(text.back())) {
+        text.remove_suffix(1);
+    }
+    return text;
+}
 // Splits at each `separator`, trims the parts, leaves out empty ones.
 std::vector<std::string_view> split_list(std::string_view text, char separator);
 // Decimal digits only, no sign, no space; false on overflow or other bytes.

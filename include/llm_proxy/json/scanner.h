@@ -1,6 +1,8 @@
 #ifndef LLM_PROXY_JSON_SCANNER_H
 #define LLM_PROXY_JSON_SCANNER_H
 
+#include "llm_proxy/json/key_set.h"
+
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
@@ -142,8 +144,6 @@ private:
         return refuse(ScanError::Kind::Syntax, message, offset_);
     }
 
-    static constexpr char kKeyEnd = '\xff';
-
     enum class Member { Other, Model, Stream }; // at the top level
 
     State state_ = State::Start;
@@ -157,10 +157,7 @@ private:
     size_t line_start_ = 0;   // offset of the line's first byte
     size_t string_start_ = 0; // offset of the opening quote
     std::string text_;
-    // Those seen, each between two bytes that no UTF-8 text holds. Looked
-    // through for each new one: few requests have more than twenty.
-    std::string top_keys_ = std::string(1, kKeyEnd);
-    size_t top_key_count_ = 0;
+    KeySet top_keys_;
     const char *literal_ = ""; // what is left of true, false, null, a BOM
     uint32_t hex_ = 0;
     unsigned hex_digits_ = 0;

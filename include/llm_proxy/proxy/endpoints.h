@@ -25,8 +25,8 @@ enum class EndpointKind {
 
 // One row of the table of what the daemon answers.
 struct Endpoint {
-    const char *path;
-    const char *name; // in the access log, and in ENDPOINTS where optional
+    std::string_view path;
+    std::string_view name; // in the access log, and in ENDPOINTS where optional
     EndpointKind kind;
     EndMark mark;  // says that a stream is whole
     bool charged;  // takes a unit of the token's limits
