@@ -14,7 +14,8 @@
 namespace llmproxy
 {
 
-// The header lines that every backend gets.
+// The header lines that every backend gets. Not the request's id, which Ollama
+// neither reads nor logs.
 std::vector<std::string> request_headers(const ClientRequest &request,
                                          std::string_view accept);
 

@@ -194,8 +194,8 @@ void headers_are_ours_and_trace_context(void **)
     const std::vector<std::string> wanted = {
         "Content-Type: application/json",
         "Accept: text/event-stream",
-        "X-Request-Id: req-1",
         "Authorization: Bearer key-of-vllm",
+        "X-Request-Id: req-1",
         std::string("traceparent: ") + parent,
         "tracestate: a=1,b=2"};
     assert_true(client.upstream.headers == wanted);
