@@ -170,6 +170,9 @@ void EventLoop::end_turn()
         }
     }
     dead.clear();
+    if (graveyard_.empty()) {
+        graveyard_.swap(dead); // keeps its memory
+    }
     now_ms_ = -1;
 }
 

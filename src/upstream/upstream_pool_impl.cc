@@ -25,6 +25,16 @@ Transfer *transfer_of(CURL *easy)
     return transfer;
 }
 
+// What was moved out of `list` lends it its memory for the next time.
+template <typename List>
+void keep_memory(List &used, List &list)
+{
+    used.clear();
+    if (list.empty()) {
+        list.swap(used);
+    }
+}
+
 } // namespace
 
 UpstreamPool::Impl::Impl(EventLoop &loop, BackendGate *gates)
@@ -294,6 +304,7 @@ void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
             if (refused && end.fault == TransferFault::Connect) {
                 end.fault = TransferFault::Exhausted;
             }
+            transfer->touched = false; // it is told of its end alone
             ended.push_back({transfer->id(), end});
         } else {
             curl_multi_remove_handle(multi_, transfer->easy());
@@ -304,32 +315,25 @@ void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
 
 void UpstreamPool::Impl::after_action()
 {
-    std::vector<Ended> ended;
+    std::vector<Ended> ended = std::move(ended_);
     collect_ended(ended);
     // Owners may cancel any transfer from here on: only ids are kept.
-    std::vector<uint64_t> touched;
-    touched.swap(touched_);
+    std::vector<uint64_t> touched = std::move(touched_);
     for (const uint64_t id : touched) {
-        bool over = false;
-        for (const Ended &e : ended) {
-            over = over || e.id == id;
-        }
         const Transfers::iterator found = transfers_.find(id);
-        if (found == transfers_.end()) {
+        if (found == transfers_.end() || !found->second->touched) {
             continue;
         }
         found->second->touched = false;
-        if (!over && found->second->sink() != nullptr) {
+        if (found->second->sink() != nullptr) {
             found->second->sink()->on_upstream_turn();
         }
     }
     for (const Ended &e : ended) {
         end(e.id, e.end);
     }
-    touched.clear();
-    if (touched_.empty()) {
-        touched_.swap(touched); // keeps its memory
-    }
+    keep_memory(ended, ended_);
+    keep_memory(touched, touched_);
 }
 
 void UpstreamPool::Impl::end(uint64_t id, const TransferEnd &end)

@@ -78,6 +78,7 @@ private:
     Transfers transfers_;
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::vector<uint64_t> touched_;
+    std::vector<Ended> ended_; // of one action
     std::vector<uint64_t> resumed_;
     std::vector<Ended> failed_; // ends to be told at the end of the turn
     uint64_t last_id_ = 0;
