@@ -30,7 +30,7 @@ packages() {
     apt:container)
         echo debootstrap util-linux iproute2 curl binutils ;;
     apt:package)
-        echo dpkg-dev debhelper dh-apparmor lintian blhc debootstrap rpm \
+        echo git dpkg-dev debhelper dh-apparmor lintian blhc debootstrap rpm \
             rpmlint ;;
     dnf:run)
         echo gcc gcc-c++ make meson ninja-build pkgconf-pkg-config ccache \
@@ -46,7 +46,7 @@ packages() {
     dnf:container)
         echo debootstrap util-linux iproute curl binutils ;;
     dnf:package)
-        echo rpm-build rpmlint systemd-rpm-macros dpkg ;;
+        echo git rpm-build rpmlint systemd-rpm-macros dpkg ;;
     apk:run)
         echo build-base meson ninja pkgconf ccache libevent-dev curl-dev \
             jansson-dev hiredis-dev openssl-dev cmocka-dev llhttp-dev \
@@ -60,7 +60,7 @@ packages() {
     apk:container)
         echo debootstrap util-linux iproute2 curl binutils ;;
     apk:package)
-        echo abuild ;;
+        echo git abuild ;;
     *) usage ;;
     esac
 }

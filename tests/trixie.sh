@@ -5,7 +5,8 @@
 # All of it runs in namespaces of its own: nothing stays mounted or running.
 # Needs root and a network.
 #
-#   tests/trixie.sh SUITE...      as tests/check.py --list names them
+#   tests/trixie.sh SUITE...          as tests/check.py --list names them
+#   tests/trixie.sh --make TARGET...
 set -eu
 
 fail() {
@@ -63,6 +64,11 @@ run_suites() {
         export SSL_CERT_FILE="$host_ca" PIP_CERT="$host_ca"
     fi
     cd /src
+    if [ "$1" = --make ]; then
+        shift
+        make "$@"
+        return
+    fi
     contrib/deps.sh run check
     make build/venv/.done
     build/venv/bin/python tests/check.py "$@"

@@ -1,57 +1,41 @@
 #!/bin/sh
 # Installs, upgrades, removes and purges what `make deb` made, twice, in a
-# root of Debian 12 that debootstrap makes once; then runs its autopkgtests
-# there. The last line is the sum. Needs root and a network.
+# root of a release of Debian that debootstrap makes once; runs its autopkgtests
+# there, and then the package's life under systemd. The last line is the sum.
+# Needs root and a network.
 #
-#   tests/deb.sh
+#   tests/packages/deb.sh RELEASE FOLDER        bookworm build/deb
 set -eu
 
-tree=$(cd "$(dirname "$0")/.." && pwd)
-root=$tree/build/bookworm
+here=$(cd "$(dirname "$0")" && pwd)
 
 make_root() {
     rm -rf "$root.new"
-    debootstrap --variant=minbase bookworm "$root.new" \
+    debootstrap --variant=minbase "$release" "$root.new" \
         "${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
     mkdir "$root.new/deb"
     mv "$root.new" "$root"
 }
 
 enter() {
-    mount --bind "${DEB:-$tree/build/deb}" "$root/deb"
+    mount --bind "$debs" "$root/deb"
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/tmp"
     mount -t tmpfs tmpfs "$root/run"
     mkdir "$root/run/lock"
-    cp "$tree/tests/deb.sh" "$root/tmp/"
+    cp "$here/deb.sh" "$here/steps.sh" "$root/tmp/"
     exec chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
         LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
         http_proxy="${http_proxy-}" https_proxy="${https_proxy-}" \
         /tmp/deb.sh --inside
 }
 
-passed=0
-failed=0
-# step NAME COMMAND...
-step() {
-    name=$1
-    shift
-    if ("$@") >/tmp/step.log 2>&1 </dev/null; then
-        echo "ok      $name"
-        passed=$((passed + 1))
-    else
-        echo "FAILED  $name"
-        sed 's/^/    /' /tmp/step.log
-        failed=$((failed + 1))
-    fi
-}
-
 # Maintainer scripts must not complain either.
 quietly() {
     "$@" >/tmp/apt.log 2>&1 || { cat /tmp/apt.log; return 1; }
     cat /tmp/apt.log
-    ! grep -Ei '^(warning|error|.*: not found|dpkg: (warning|error))' \
+    fails grep -Ei '^(warning|error|.*: not found|dpkg: (warning|error))' \
         /tmp/apt.log
 }
 
@@ -116,7 +100,28 @@ run_tests() {
     done
 }
 
+# The log that was, and one that the daemon writes on to.
+rotates() {
+    cp /etc/llm-proxy/llm-proxy.conf /tmp/kept.conf
+    cat >>/etc/llm-proxy/llm-proxy.conf <<'END'
+TOKENS_JSON=[{"token":"tester-key-123","label":"t"}]
+LOG_FILE=/var/log/llm-proxy/error.log
+END
+    code=0
+    { /etc/init.d/llm-proxyd start &&
+        logrotate -f /etc/logrotate.d/llm-proxy &&
+        /etc/init.d/llm-proxyd stop &&
+        grep ended /var/log/llm-proxy/error.log &&
+        fails grep ended /var/log/llm-proxy/error.log.1 &&
+        [ "$(stat -c '%a %U' /var/log/llm-proxy/error.log)" = \
+            "640 llm-proxy" ]; } || code=$?
+    cat /tmp/kept.conf >/etc/llm-proxy/llm-proxy.conf
+    return $code
+}
+
 inside() {
+    # shellcheck source=tests/packages/steps.sh
+    . /tmp/steps.sh
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod 755 /usr/sbin/policy-rc.d
     package=$(ls /deb/llm-proxy_*.deb)
@@ -134,24 +139,38 @@ inside() {
         step "$round: purge" quietly apt-get purge -qy llm-proxy
         step "$round: nothing is left" nothing_is_left
     done
-    step "install for the tests" add "$package"
+    step "install for the tests" add "$package" apparmor logrotate
+    step "logrotate" rotates
+    step "AppArmor takes the profile" apparmor_parser --skip-kernel-load \
+        --skip-cache /etc/apparmor.d/usr.sbin.llm-proxyd
     run_tests
     step "purge" quietly apt-get purge -qy llm-proxy
-    echo "$passed passed, $failed failed"
-    [ $failed -eq 0 ]
+    step "what a machine with systemd has" add systemd dbus
+    sum
 }
 
 case ${1-} in
---enter) enter ;;
+--enter)
+    root=$2
+    debs=$3
+    enter
+    ;;
 --inside)
     inside
     exit
     ;;
 esac
+[ $# -eq 2 ] || { echo "usage: deb.sh RELEASE FOLDER" >&2; exit 64; }
 [ "$(id -u)" -eq 0 ] || {
     echo "deb.sh: makes a root and mounts, for which it must be root" >&2
     exit 77
 }
+release=$1
+debs=$(cd "$2" && pwd)
+root=$here/../../build/deb-$release
 [ -d "$root" ] || make_root
+root=$(cd "$root" && pwd)
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-exec unshare --mount --pid --fork --kill-child "$tree/tests/deb.sh" --enter
+unshare --mount --pid --fork --kill-child "$here/deb.sh" --enter "$root" \
+    "$debs"
+"$here/systemd.sh" "$root" "$debs"
