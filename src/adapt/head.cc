@@ -34,6 +34,7 @@ std::vector<std::string> request_headers(const ClientRequest &request,
     if (accept != "*/*") { // which is what libcurl sends by itself
         out.push_back(header_line("Accept: ", accept));
     }
+    out.push_back(header_line("X-Request-Id: ", request.request_id));
     // Never the client's own Authorization: that token is ours.
     if (!request.backend.api_key.empty()) {
         out.push_back(

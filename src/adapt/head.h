@@ -14,8 +14,7 @@
 namespace llmproxy
 {
 
-// The header lines that every backend gets. Not the request's id, which Ollama
-// neither reads nor logs.
+// The header lines that every backend gets.
 std::vector<std::string> request_headers(const ClientRequest &request,
                                          std::string_view accept);
 

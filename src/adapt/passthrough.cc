@@ -225,7 +225,6 @@ bool Passthrough::start(const ClientRequest &request, UpstreamRequest &out,
     out.path = path_;
     out.headers = request_headers(
         request, request.facts.stream ? "text/event-stream" : "*/*");
-    out.headers.push_back("X-Request-Id: " + std::string(request.request_id));
     add_trace_headers(request.fields, out.headers);
     std::string_view body = request.body;
     if (request.model != request.sent_model) {

@@ -349,7 +349,7 @@ void token_of_the_backend_is_sent(void **)
     assert_true(client.start(*adapter, err));
     const std::vector<std::string> wanted = {
         "Content-Type: application/json", "Accept: application/x-ndjson",
-        "Authorization: Bearer key-of-ollama"};
+        "X-Request-Id: req-1", "Authorization: Bearer key-of-ollama"};
     assert_true(client.upstream.headers == wanted);
     // An early keep-alive needs to know this before Ollama has answered.
     assert_true(adapter->streaming());

@@ -250,6 +250,7 @@ void the_head_is_ours(void **)
     }
     assert_string_equal(headers.c_str(), "Content-Type: application/json\n"
                                          "Accept: application/json\n"
+                                         "X-Request-Id: req-1\n"
                                          "Authorization: Bearer key\n");
     assert_false(adapter->streaming());
 }

@@ -192,9 +192,12 @@ void headers_are_ours_and_trace_context(void **)
     std::unique_ptr<Adapter> adapter = new_adapter();
     client.start(*adapter);
     const std::vector<std::string> wanted = {
-        "Content-Type: application/json",      "Accept: text/event-stream",
-        "Authorization: Bearer key-of-vllm",   "X-Request-Id: req-1",
-        std::string("traceparent: ") + parent, "tracestate: a=1,b=2"};
+        "Content-Type: application/json",
+        "Accept: text/event-stream",
+        "X-Request-Id: req-1",
+        "Authorization: Bearer key-of-vllm",
+        std::string("traceparent: ") + parent,
+        "tracestate: a=1,b=2"};
     assert_true(client.upstream.headers == wanted);
 
     for (const char *bad :
