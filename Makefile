@@ -45,6 +45,11 @@ check-container: $(VENV)
 	@contrib/deps.sh container
 	@$(CHECK) container
 
+# The programs and the unit tests, built by clang.
+check-clang: deps-check build/clang/build.ninja
+	ninja -C build/clang
+	meson test -C build/clang --no-rebuild --suite unit --print-errorlogs
+
 # What is committed, built in two places: the same programs?
 check-reproducible: deps
 	@tests/reproducible.sh
@@ -137,6 +142,10 @@ apk: dist
 check-rpm: deps-package all
 	@tests/packages/rpm.sh
 
+# Every package, and every check of one; as root. Most of an hour.
+packages:
+	@tests/packages/all.sh
+
 # The script of contrib/openrc under OpenRC; as root.
 check-openrc: build-release
 	@tests/packages/openrc.sh
@@ -165,8 +174,8 @@ build/tsan/build.ninja: SETUP = $(QUICK) -Db_sanitize=thread -Db_lundef=false
 build/fuzz/build.ninja: SETUP = -Db_sanitize=address,undefined \
 	-Db_lundef=false -Dc_args=-fsanitize=fuzzer-no-link \
 	-Dcpp_args=-fsanitize=fuzzer-no-link
-build/fuzz/build.ninja: export CC = clang
-build/fuzz/build.ninja: export CXX = clang++
+build/fuzz/build.ninja build/clang/build.ninja: export CC = clang
+build/fuzz/build.ninja build/clang/build.ninja: export CXX = clang++
 
 build/%/build.ninja:
 	@command -v meson >/dev/null || \
@@ -193,10 +202,11 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	    $(addprefix -r ,$(REQUIREMENTS))
 	@touch $@
 
-.PHONY: all run demo check check-trixie check-sandbox lint asan tsan fuzz \
-	bench counts format install-places install dist deb check-deb \
-	check-deb-trixie lint-deb rpm check-rpm apk check-openrc check-container check-reproducible sbom \
-	deps deps-check deps-bench deps-package clean build-release build-asan \
-	build-tsan build-fuzz
+.PHONY: all run demo check check-trixie check-sandbox check-clang packages \
+	lint asan tsan fuzz bench counts format install-places install dist \
+	deb check-deb check-deb-trixie lint-deb rpm check-rpm apk \
+	check-openrc check-container check-reproducible sbom deps deps-check \
+	deps-bench deps-package clean build-release build-asan build-tsan \
+	build-fuzz
 .PRECIOUS: build/%/build.ninja
 .NOTPARALLEL:
