@@ -37,7 +37,10 @@ def check_config(folder, text):
     done = subprocess.run([need("nginx"), "-t", "-c", path, "-e",
                            folder / "error.log"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not re.search(r"\[(warn|error|crit|alert|emerg)\]", done.stderr)
+    # Later versions have a directive for it, which those before 1.25.1 lack.
+    said = [line for line in done.stderr.splitlines()
+            if '"listen ... http2" directive is deprecated' not in line]
+    assert not re.search(r"\[(warn|error|crit|alert|emerg)\]", "\n".join(said))
 
 
 def own_paths(folder):
