@@ -60,7 +60,7 @@ LEFT_OUT = {
     **dict.fromkeys(("ConfigurationDirectory", "ConfigurationDirectoryMode",
                      "LogsDirectory", "RuntimeDirectory", "StateDirectory",
                      "StateDirectoryMode"), "tests have folders of their own"),
-    **dict.fromkeys(("ExecReload", "ExecStart", "ExecStartPre", "KillMode",
+    **dict.fromkeys(("ExecReload", "ExecStart", "KillMode",
                      "NotifyAccess", "Restart", "RestartPreventExitStatus",
                      "TimeoutStopSec", "Type", "WatchdogSec"),
                     "the service manager's"),

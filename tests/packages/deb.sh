@@ -69,7 +69,7 @@ starts_by_init() {
         /etc/init.d/llm-proxyd reload && /etc/init.d/llm-proxyd rotate &&
         /etc/init.d/llm-proxyd stop; } || code=$?
     cat /tmp/kept.conf >/etc/llm-proxy/llm-proxy.conf
-    return $code
+    return "$code"
 }
 
 # A package of a higher version with the same in it.
@@ -100,6 +100,12 @@ run_tests() {
     done
 }
 
+# policy CODE: 101 denies services to packages, 104 allows them.
+policy() {
+    printf '#!/bin/sh\nexit %d\n' "$1" >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+}
+
 # The log that was, and one that the daemon writes on to.
 rotates() {
     cp /etc/llm-proxy/llm-proxy.conf /tmp/kept.conf
@@ -107,6 +113,7 @@ rotates() {
 TOKENS_JSON=[{"token":"tester-key-123","label":"t"}]
 LOG_FILE=/var/log/llm-proxy/error.log
 END
+    policy 104
     code=0
     { /etc/init.d/llm-proxyd start &&
         logrotate -f /etc/logrotate.d/llm-proxy &&
@@ -115,15 +122,15 @@ END
         fails grep ended /var/log/llm-proxy/error.log.1 &&
         [ "$(stat -c '%a %U' /var/log/llm-proxy/error.log)" = \
             "640 llm-proxy" ]; } || code=$?
+    policy 101
     cat /tmp/kept.conf >/etc/llm-proxy/llm-proxy.conf
-    return $code
+    return "$code"
 }
 
 inside() {
     # shellcheck source=tests/packages/steps.sh
     . /tmp/steps.sh
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod 755 /usr/sbin/policy-rc.d
+    policy 101
     package=$(ls /deb/llm-proxy_*.deb)
     step "apt-get update" apt-get update -q
     for round in 1 2; do
@@ -171,6 +178,9 @@ root=$here/../../build/deb-$release
 [ -d "$root" ] || make_root
 root=$(cd "$root" && pwd)
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
+echo 0 0 >"$root/steps"
+code=0
 unshare --mount --pid --fork --kill-child "$here/deb.sh" --enter "$root" \
-    "$debs"
-"$here/systemd.sh" "$root" "$debs"
+    "$debs" || code=$?
+"$here/systemd.sh" "$root" "$debs" || code=$?
+[ "$code" -eq 0 ]

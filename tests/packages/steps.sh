@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Sourced: steps that are counted, each with what it printed if it failed.
 
-passed=0
-failed=0
+# What was counted before goes on, from /steps.
+read -r passed failed </steps
 # step NAME COMMAND...: a function of many lines ends at the first that fails
 step() {
     name=$1
@@ -33,6 +33,7 @@ fails() {
 
 # The last line; false if a step failed.
 sum() {
+    echo "$passed $failed" >/steps
     echo "$passed passed, $failed failed"
-    [ $failed -eq 0 ]
+    [ "$failed" -eq 0 ]
 }

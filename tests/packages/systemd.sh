@@ -25,7 +25,7 @@ boot() {
     for unit in sysctl modules-load binfmt udevd; do
         ln -s /dev/null "$root/run/systemd/system/systemd-$unit.service"
     done
-    cp "$here/systemd.sh" "$here/steps.sh" "$root/tmp/"
+    cp "$here/systemd.sh" "$here/steps.sh" "$root/run/" # it empties /tmp
     ip link set lo up
     # Not chroot: the unit makes a user namespace, which is denied in one.
     cd "$root"
@@ -63,10 +63,8 @@ answers() {
 
 says_what_is_missing() {
     systemctl is-enabled $unit
-    [ "$(show ActiveState)" = failed ]
-    [ "$(show ExecMainStatus),$(show ExecStartPre | grep -o 'status=78')" = \
-        "0,status=78" ]
-    journalctl --no-pager -u $unit | grep TOKENS
+    [ "$(show ActiveState) $(show ExecMainStatus)" = "failed 78" ]
+    [ "$(journalctl --no-pager -u $unit | grep -c 'no tokens:')" = 1 ]
 }
 
 starts() {
@@ -110,6 +108,7 @@ is_another_than() {
 
 is_started_anew() {
     pid=$(show MainPID)
+    [ "$pid" -gt 1 ] # 0 would be the whole process group
     kill -KILL "$pid"
     eventually is_another_than "$pid"
     answers tester-key-456 400
@@ -157,11 +156,11 @@ is_removed() {
 
 inside() {
     # shellcheck source=tests/packages/steps.sh
-    . /tmp/steps.sh
+    . /run/steps.sh
     rm -f /usr/sbin/policy-rc.d
     package=$(ls /deb/llm-proxy_*.deb)
-    step "systemd: install" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -qy --no-download --no-install-recommends "$package"
+    # What it depends on is there since deb.sh.
+    step "systemd: install" dpkg -i "$package"
     step "systemd: it says what is missing" says_what_is_missing
     step "systemd: it starts once a token is set" starts
     step "systemd: it has no rights" is_held_back
@@ -199,11 +198,11 @@ is_up() {
 }
 in_root() {
     nsenter --target "$first" --mount --pid --net --ipc --uts --cgroup --root \
-        --wd=/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        --wd env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
         LANG=C.UTF-8 "$@"
 }
 eventually is_up || {
     echo "systemd.sh: systemd does not come up in $root" >&2
     exit 1
 }
-in_root /tmp/systemd.sh --inside
+in_root /run/systemd.sh --inside
