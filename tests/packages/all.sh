@@ -9,9 +9,9 @@ set -u
 
 logs=build/packages.log
 mkdir -p $logs
-[ $# -gt 0 ] || set -- install-places all dist deb lint-deb check-deb \
-    check-deb-trixie rpm check-rpm apk check-openrc check-container \
-    check-sandbox check-clang check-reproducible sbom
+[ $# -gt 0 ] || set -- all check-deb check-deb-trixie rpm check-rpm apk \
+    check-openrc check-container check-sandbox check-clang \
+    check-reproducible sbom
 
 # The sums that a log ends with: "N passed, N failed" of scripts and pytest.
 count() {
