@@ -78,8 +78,13 @@ fuzz: deps-check build-fuzz
 	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); \
 	done
 
-bench: deps-bench all
+bench: deps-bench all build/bench-venv/.done
 	python3 tests/bench/bench.py $(if $(ROW),--row $(ROW))
+
+# Without it the bench goes on, and says so.
+build/bench-venv/.done: tests/bench/requirements.txt
+	-python3 -m venv build/bench-venv && build/bench-venv/bin/pip install \
+	    -q --disable-pip-version-check -r $< && touch $@
 
 # WRITE=1: into contrib/HACKING.md.
 counts: deps-check all

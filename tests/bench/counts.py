@@ -23,9 +23,11 @@ import tempfile
 from http.client import HTTPException, HTTPResponse
 
 import bench
+from measuring import check
 from parties import (DAEMON, DAEMON_CONF, ROOT, SEARCH, Bench, Failed,
                      Party, free_port, spawn, stop, wait_for)
 from profile_reader import read_profile
+from rows import ALL_ROWS
 
 HACKING = ROOT / "contrib/HACKING.md"
 BEGIN, END = "<!-- counts begin -->\n", "<!-- counts end -->\n"
@@ -76,7 +78,7 @@ def profile(measured, row):
     asked = row.asked[DAEMON][0]
     with daemon(measured, ["valgrind", "--tool=callgrind", "--instr-atstart=no",
                            f"--callgrind-out-file={out}"]) as (party, _):
-        bench.check(row, party)
+        check(row, party)
         ask(party.port, asked, WARM_UP)
         for state, times in (("on", TIMES), ("off", 0)):
             subprocess.run(["callgrind_control", "-i", state, str(party.pid)],
@@ -181,7 +183,7 @@ def main():
     judging = not args.write and this_system() == TABLE_OF
     build = ROOT / "build/release"
     bench.build_tools(build)
-    rows = {row.name: row for row in bench.ALL_ROWS}
+    rows = {row.name: row for row in ALL_ROWS}
     with tempfile.TemporaryDirectory(prefix="llm-proxy-counts-") as folder:
         measured = Bench(build, build / "src/llm-proxyd", 1, 1, 1,
                          pathlib.Path(folder), bench.usable_cores())

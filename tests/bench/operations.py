@@ -1,7 +1,6 @@
 """What an operator waits for: the start, and a reload of many tokens."""
 
 import contextlib
-import json
 import os
 import socket
 import statistics
@@ -9,12 +8,11 @@ import subprocess
 import threading
 import time
 
-from parties import (DAEMON, DAEMON_CONF, RELOADED, SEARCH, TOKEN, Failed,
+from parties import (DAEMON, DAEMON_CONF, RELOADED, SEARCH, Failed,
                      free_port, stop)
 
 START_BUDGET_US = 20_000
 RELOAD_BUDGET_US = (100_000, 5000)  # the whole, a worker's longest turn
-TOKENS = 10_000
 TIMES = 20
 
 QUESTION = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -63,19 +61,9 @@ def load_until_gone(bench, row, party):
         bench.load(row, party, 60_000, 2)
 
 
-def write_tokens(bench, generation):
-    """All but the one that asks are new each time."""
-    tokens = [{"token": TOKEN, "label": "bench", "rpm": 1_000_000_000}]
-    tokens += [{"token": f"token-{generation}-{i}", "label": f"label-{i}",
-                "rpm": 60, "rpd": 1000} for i in range(TOKENS - 1)]
-    path = bench.folder / "tokens.json"
-    path.write_text(json.dumps(tokens, indent=0))
-    path.chmod(0o600)
-
-
 def reload_once(bench, generation):
     """As whoever types it sees it, in us."""
-    write_tokens(bench, generation)
+    bench.write_tokens(generation)
     began = time.monotonic()
     done = subprocess.run(
         [bench.daemon.with_name("llm-proxyctl"), "-c",
@@ -90,7 +78,7 @@ def reload_once(bench, generation):
 def measure_reload(bench, row):
     """First with nobody there, for how long it takes; then beside clients
     that leave the core no rest, for how long one of them may wait."""
-    write_tokens(bench, 0)
+    bench.write_tokens(0)
     with bench.party(RELOADED) as party:
         took = [reload_once(bench, i + 1) for i in range(TIMES)]
         load = threading.Thread(target=load_until_gone, args=(bench, row, party))

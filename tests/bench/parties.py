@@ -13,7 +13,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests/harness"))
 
 # pylint: disable=wrong-import-position
@@ -37,6 +38,13 @@ ASKING = "nginx asking llm-proxyd"
 RELOADED = "llm-proxyd reloading"
 # Beside the daemon with its memory the same one on Redis.
 SHARED = "llm-proxyd on Redis"
+# Beside the usual daemon others in one setting.
+CROWDED = "llm-proxyd with many clients"
+TWO_WORKERS = "llm-proxyd with two workers"
+MANY_TOKENS = "llm-proxyd with many tokens"
+PYTHON = "FastAPI"
+# Where `make bench` puts what the reference needs.
+PYTHON_OF_REFERENCE = ROOT / "build/bench-venv/bin/python"
 
 SEARCH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
 
@@ -71,8 +79,10 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        client_max_body_size 0;
         location / {{
             proxy_pass http://backend;
+            proxy_request_buffering off;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_buffering off;
@@ -118,6 +128,10 @@ DEFAULT_BACKEND=vllm
 RELOADED_CONF = re.sub(r"TOKENS_JSON=(.|\n)*?]\n",
                        "TOKENS_FILE={dir}/tokens.json\n"
                        "CONTROL_SOCKET={dir}/control.sock\n", DAEMON_CONF)
+CROWDED_CONF = DAEMON_CONF.replace("MAX_CONNECTIONS=4096",
+                                   "MAX_CONNECTIONS=10000")
+TWO_WORKERS_CONF = DAEMON_CONF.replace("WORKERS=1", "WORKERS=2")
+TOKENS = 10_000
 SHARED_CONF = DAEMON_CONF + """
 RATE_LIMIT_STORE=redis
 REDIS_URL=redis://127.0.0.1:{redis}/0
@@ -181,6 +195,15 @@ class Bench:
         config.chmod(0o600)
         return config
 
+    def write_tokens(self, generation):
+        """All but the one that asks are new each time."""
+        tokens = [{"token": TOKEN, "label": "bench", "rpm": 1_000_000_000}]
+        tokens += [{"token": f"token-{generation}-{i}", "label": f"label-{i}",
+                    "rpm": 60, "rpd": 1000} for i in range(TOKENS - 1)]
+        path = self.folder / "tokens.json"
+        path.write_text(json.dumps(tokens, indent=0))
+        path.chmod(0o600)
+
     @contextlib.contextmanager
     def backend(self):
         child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
@@ -231,6 +254,8 @@ class Bench:
                 yield asking
             return
         port = free_port()
+        if name == MANY_TOKENS:
+            self.write_tokens(0)
         template, command = {
             NGINX: (NGINX_CONF, ["nginx", "-p", self.folder,
                                  "-e", self.folder / "nginx.err", "-c"]),
@@ -238,6 +263,11 @@ class Bench:
             DAEMON: (DAEMON_CONF, [self.daemon, "-c"]),
             ASKED: (ASKED_CONF, [self.daemon, "-c"]),
             SHARED: (SHARED_CONF, [self.daemon, "-c"]),
+            CROWDED: (CROWDED_CONF, [self.daemon, "-c"]),
+            TWO_WORKERS: (TWO_WORKERS_CONF, [self.daemon, "-c"]),
+            MANY_TOKENS: (RELOADED_CONF, [self.daemon, "-c"]),
+            PYTHON: ("{port} {backend} {token}",
+                     [PYTHON_OF_REFERENCE, HERE / "reference.py"]),
             METERED: (DAEMON_CONF,
                       [self.daemon.with_name(METERED), "-c"]),
             RELOADED: (RELOADED_CONF,

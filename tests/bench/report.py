@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from parties import DAEMON, HAPROXY, NGINX
+from parties import DAEMON, HAPROXY, NGINX, PYTHON
 
 COLUMNS = ["CPU per request", "nginx, us", "HAProxy, us", "llm-proxyd, us",
            "ratio to nginx", "target", "budget"]
@@ -14,8 +14,20 @@ def spread_text(part, digits=1):
             f"({part['min']:.{digits}f}-{part['max']:.{digits}f})")
 
 
-def ratio_text(party):
-    return spread_text(party["ratio"], 2)
+def ratio_text(parties):
+    return spread_text(parties[DAEMON]["ratio"], 2)
+
+
+def reference_text(parties):
+    if PYTHON not in parties:
+        return ratio_text(parties)
+    other = parties[PYTHON]
+    return (f"{ratio_text(parties)}; FastAPI {other['ratio']['median']:.0f} "
+            f"({other['median']:.0f} us)")
+
+
+def over_text(party):
+    return ", ".join(f"{over['median']:+.1%}" for over in party["over"])
 
 
 def latency_text(party):
@@ -34,8 +46,8 @@ def ms_text(us):
 
 @dataclass
 class Kind:
-    """What a row of one kind shows: of a party, of the ratio, as its budget
-    (None: the row's own target and budget, which are ratios)."""
+    """What a row of one kind shows: of a party, of the ratio of its parties,
+    as its budget (None: the row's own target and budget, which are ratios)."""
     text: Callable = spread_text
     ratio: Callable = None
     budget: Callable = None
@@ -51,11 +63,18 @@ KINDS = {
                   budget=lambda us: f"<= {us / 1000:.0f} ms"),
     "embeddings": Kind(
         lambda party: ms_text(party["translate"]),
-        lambda party: f"{party['translate'] / party['parse']:.2f}"),
+        lambda parties: "{:.2f}".format(
+            parties[DAEMON]["translate"] / parties[DAEMON]["parse"])),
     "oracle": Kind(lambda party: f"{party['median']:.0f}/s", ratio_text),
     "decision": Kind(lambda party: f"{party['decision']:.2f}",
                      budget="<= {}".format),
     "redis": Kind(redis_text, budget="CPU <= {}".format),
+    "reference": Kind(ratio=reference_text),
+    "spread": Kind(over_text, budget="<= {:.0%}, {:.0%}".format),
+    "crowd": Kind(over_text, budget="<= {:.0%}".format),
+    "idle": Kind(
+        lambda party: f"{party['per_client']:.1f} KiB, {party['busy']:.2%}",
+        budget="<= {} KiB, <= {:.1%}".format),
     "start": Kind(lambda party: ms_text(party["median"]),
                   budget=lambda us: f"<= {us / 1000:.0f} ms"),
     "reload": Kind(
@@ -86,7 +105,7 @@ def cells(row):
     return ([row["title"]]
             + [kind.text(parties[name]) if name in parties else ""
                for name in (NGINX, HAPROXY, DAEMON)]
-            + [kind.ratio(parties[DAEMON]) if kind.ratio else ""] + limits)
+            + [kind.ratio(parties) if kind.ratio else ""] + limits)
 
 
 def table(rows, markdown):
