@@ -19,7 +19,7 @@ WORKDIR /src
 COPY Makefile ./
 COPY contrib/deps.sh contrib/
 RUN make deps
-COPY meson.build ./
+COPY meson.build meson_options.txt ./
 COPY contrib contrib
 COPY include include
 COPY man man

@@ -61,9 +61,14 @@ answers() {
         -d '{"model":""}' http://127.0.0.1:8080/v1/chat/completions)" = "$2" ]
 }
 
+has_failed() {
+    [ "$(show ActiveState) $(show ExecMainStatus)" = "failed 78" ] &&
+        journalctl --no-pager -u $unit | grep -q 'Failed to start'
+}
+
 says_what_is_missing() {
     systemctl is-enabled $unit
-    [ "$(show ActiveState) $(show ExecMainStatus)" = "failed 78" ]
+    eventually has_failed
     [ "$(journalctl --no-pager -u $unit | grep -c 'no tokens:')" = 1 ]
 }
 
