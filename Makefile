@@ -3,6 +3,7 @@
 #   build/asan      AddressSanitizer and UndefinedBehaviorSanitizer
 #   build/tsan      ThreadSanitizer
 #   build/fuzz      clang and libFuzzer
+#   build/clang     clang
 
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
@@ -104,8 +105,9 @@ install: install-places all
 # The same bytes from the same commit.
 dist:
 	@mkdir -p build/dist
-	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ HEAD | gzip -9n \
-	    >build/dist/$(RELEASE).tar.gz
+	git -c tar.umask=0022 archive --prefix=$(RELEASE)/ \
+	    -o build/dist/$(RELEASE).tar HEAD
+	gzip -9nf build/dist/$(RELEASE).tar
 
 # Made from the release, beside it: the working tree stays as it is.
 deb: deps-package dist
@@ -128,8 +130,8 @@ check-deb-trixie:
 	@tests/trixie.sh --make deb lint-deb
 	@tests/packages/deb.sh trixie build/trixie/build/deb
 
-# The dbgsym package has the field, too, and no override reaches it; what is
-# Debian's newest standard depends on the release that builds.
+# The dbgsym package has Static-Built-Using, too, which no override reaches;
+# what is Debian's newest standard depends on the release that builds.
 lint-deb:
 	lintian -EvI --pedantic --fail-on error,warning,info,pedantic \
 	    --allow-root \

@@ -206,7 +206,7 @@ def run_meson(build, name):
     log = os.path.join(OUT, name + ".log")
     status = run(without_aslr(build)
                  + ["meson", "test", "-C", "build/" + build, "--no-rebuild",
-                    "--suite", "unit"], build, log)
+                    "--suite", "unit", "--suite", "library"], build, log)
     result = Result()
     path = os.path.join(ROOT, "build", build, "meson-logs", "testlog.json")
     programs = []

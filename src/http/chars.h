@@ -12,7 +12,7 @@ namespace llmproxy
 constexpr uint8_t kTokenChar = 1;  // tchar
 constexpr uint8_t kValueChar = 2;  // HTAB, SP, VCHAR, obs-text
 constexpr uint8_t kTargetChar = 4; // 0x21..0x7e without '#'
-constexpr uint8_t kUnlikeChar = 8; // not '_', which passes for '-'
+constexpr uint8_t kNoUnderscore = 8;
 
 struct CharTable {
     uint8_t bits[256];
@@ -40,7 +40,7 @@ constexpr CharTable make_char_table()
             bits |= kTargetChar;
         }
         if (c != '_') {
-            bits |= kUnlikeChar;
+            bits |= kNoUnderscore;
         }
         table.bits[c] = bits;
     }

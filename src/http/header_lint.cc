@@ -6,6 +6,8 @@
 #include "llm_proxy/base/strings.h"
 #include "llm_proxy/http/url.h"
 
+#include <algorithm>
+
 #include "chars.h"
 
 namespace llmproxy
@@ -268,16 +270,17 @@ bool lint_known_field(const Field &field, RequestHead &head, Seen &seen,
     }
 }
 
-// `classes` is common_classes() of the name.
+// `name_classes` is common_classes() of the name.
 bool lint_field_line(std::string_view line, const LintLimits &limits,
-                     Field &field, uint8_t &classes, HttpFault &fault)
+                     Field &field, uint8_t &name_classes, HttpFault &fault)
 {
     if (line.size() > limits.max_line) {
         return fail(fault, 431, "L4", "A header field is too long.");
     }
-    const size_t colon = line.find(':');
-    if (colon == 0 || colon == std::string_view::npos ||
-        ((classes = common_classes(line.substr(0, colon))) & kTokenChar) == 0) {
+    const size_t colon = std::min(line.find(':'), line.size());
+    name_classes = common_classes(line.substr(0, colon));
+    if (colon == 0 || colon == line.size() ||
+        (name_classes & kTokenChar) == 0) {
         return fail(fault, 400, "L3",
                     "A header line does not begin with a name and a colon.");
     }
@@ -307,14 +310,14 @@ bool lint_fields(std::string_view block, const LintLimits &limits,
             return fail(fault, 431, "L4", "There are too many header fields.");
         }
         Field field;
-        uint8_t classes = 0;
-        if (!lint_field_line(line, limits, field, classes, fault) ||
+        uint8_t name_classes = 0;
+        if (!lint_field_line(line, limits, field, name_classes, fault) ||
             !lint_known_field(field, head, seen, fault)) {
             return false;
         }
         // L8: many servers read X_Y as X-Y, so such a name could pass for
         // one that we check.
-        if ((classes & kUnlikeChar) != 0) {
+        if ((name_classes & kNoUnderscore) != 0) {
             head.fields.push_back(field);
         }
     }
@@ -383,8 +386,8 @@ bool lint_trailers(std::string_view block, const LintLimits &limits,
             return fail(fault, 431, "L4", "There are too many trailers.");
         }
         Field field;
-        uint8_t classes = 0;
-        if (!lint_field_line(line, limits, field, classes, fault)) {
+        uint8_t name_classes = 0;
+        if (!lint_field_line(line, limits, field, name_classes, fault)) {
             return false;
         }
         if (iequals(field.name, "content-length") ||

@@ -13,6 +13,7 @@ bool KeySet::add(std::string_view key)
     const uint64_t trait = UINT64_C(1) << (key.size() + first) % 64;
     const bool seen = (traits_ & trait) != 0;
     if (seen && keys.find(keys.substr(begin)) != begin) {
+        keys_.resize(begin + 1);
         return false;
     }
     traits_ |= trait;

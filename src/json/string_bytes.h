@@ -34,7 +34,7 @@ inline bool is_plain(unsigned char byte)
 using Bytes = signed char __attribute__((vector_size(16)));
 
 // How many of the sixteen bytes at `at` come before the first that is not
-// plain, or fewer.
+// plain.
 inline size_t plain_bytes(const char *at)
 {
     Bytes bytes;
@@ -45,12 +45,13 @@ inline size_t plain_bytes(const char *at)
     if ((halves[0] | halves[1]) == 0) {
         return sizeof bytes;
     }
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     const size_t half = halves[0] != 0 ? 0 : 1;
-    return half * 8 + static_cast<size_t>(__builtin_ctzll(halves[half])) / 8;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const int bits = __builtin_ctzll(halves[half]);
 #else
-    return 0;
+    const int bits = __builtin_clzll(halves[half]);
 #endif
+    return half * 8 + static_cast<size_t>(bits) / 8;
 }
 
 // The byte an escape of one letter stands for; 0 if there is none such.

@@ -23,8 +23,8 @@ constexpr int64_t kFlushMs = 100;
 class LineWriter
 {
 public:
-    LineWriter(std::string &out, LogFormat format)
-        : out_(out), json_(format == LogFormat::Json)
+    LineWriter(std::string &out, std::string &escaped, LogFormat format)
+        : out_(out), escaped_(escaped), json_(format == LogFormat::Json)
     {
     }
     ~LineWriter() { spill(); }
@@ -65,16 +65,15 @@ public:
             return;
         }
         key(name);
-        std::string escaped;
-        append_escaped(escaped, value);
+        escaped_.clear();
+        append_escaped(escaped_, value);
         if (json_) {
-            std::string text;
-            json::append_string(text, escaped);
-            put(text);
+            spill();
+            json::append_string(out_, escaped_);
             return;
         }
         quote(quoted);
-        put(escaped);
+        put(escaped_);
         quote(quoted);
     }
 
@@ -120,6 +119,7 @@ private:
     }
 
     std::string &out_;
+    std::string &escaped_; // room for somebody else's words
     bool json_;
     size_t used_ = 0; // of room_
     char room_[1024];
@@ -155,7 +155,8 @@ const char *cause_name(Cause cause)
 void append_access_line(std::string &out, const AccessRecord &r,
                         int64_t wall_ms, LogFormat format)
 {
-    LineWriter line(out, format);
+    thread_local std::string escaped; // keeps its memory
+    LineWriter line(out, escaped, format);
     line.put(format == LogFormat::Json ? "{" : "");
     line.word("ts=", iso_time(wall_ms));
     line.word(" id=", r.id);

@@ -82,7 +82,7 @@ public:
     bool request_sent() const;
     const TransferTimes &times() const { return times_; }
 
-    // In the list of those touched in this action.
+    // Its owner is still to be told of this action (on_upstream_turn).
     bool touched = false;
 
 private:

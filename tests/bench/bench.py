@@ -98,7 +98,7 @@ def installed_parties():
 
 
 def installed_reference():
-    if not PYTHON_OF_REFERENCE.exists():
+    if not PYTHON_OF_REFERENCE.parents[1].joinpath(".done").exists():
         print("bench: no FastAPI to compare with; `make bench` installs it",
               file=sys.stderr)
         REFERENCE.asked.pop(PYTHON, None)

@@ -17,7 +17,11 @@ QUESTION = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def most_clients():
     """Of this process, which holds one end of each."""
-    return min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files < MOST + 200:
+        raise Failed(f"{MOST} clients need more than {files} descriptors "
+                     "(ulimit -Hn)")
+    return MOST
 
 
 @contextlib.contextmanager

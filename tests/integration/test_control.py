@@ -192,6 +192,7 @@ def test_backends(controlled):
     assert first[1]["url"] == daemon.settings["VLLM_BASE_URL"]
     assert first[0]["default"] is True and first[0]["max_inflight"] is None
     assert ask(daemon.port, body=chat()).status == 200
+    daemon.wait_access(1)  # it is counted after the client has it all
     daemon.advance(1000)
     assert ask(daemon.port, body=chat(model="vllm:dies")).status == 502
     _, vllm = ask_json(daemon, "backends")["backends"]

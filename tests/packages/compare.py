@@ -68,7 +68,7 @@ KNOWN = [
      "Fedora has SELinux"),
     ((DEB,), r"/usr/share/doc/llm-proxy/nginx/llm-proxy/.*", "settings",
      "in /etc a site may change them"),
-    ((DEB,), r"/lib", "only in the deb", "as above"),
+    ((DEB,), r"/lib", "only in the deb", "what is left of units outside /usr"),
     ((DEB,), r"/usr/share/lintian(/.*)?", "only in the deb",
      "what Debian's own check is told"),
     ((DEB,), r"/usr/share/doc/llm-proxy/[^/]*\.md", "only in the rpm",

@@ -40,16 +40,6 @@ boot() {
 conf=/etc/llm-proxy/llm-proxy.conf
 unit=llm-proxyd.service
 
-# eventually COMMAND...: within 20 s
-eventually() {
-    tries=0
-    until "$@"; do
-        tries=$((tries + 1))
-        [ $tries -lt 200 ] || return 1
-        sleep 0.1
-    done
-}
-
 show() {
     systemctl show --value --property "$1" $unit
 }
@@ -89,7 +79,7 @@ is_held_back() {
     grep -xE 'CapEff:	0+' /tmp/status
     grep -xE 'CapBnd:	0+' /tmp/status
     [ "$(stat -c %U "/proc/$(show MainPID)")" = llm-proxy ]
-    systemd-analyze security --no-pager --threshold=15 $unit | tail -n 1
+    systemd-analyze security --no-pager --threshold=15 $unit
 }
 
 reloads() {
@@ -122,9 +112,7 @@ is_started_anew() {
 # Also: the service goes on while its package is replaced.
 upgrades() {
     pid=$(show MainPID)
-    dpkg-deb -R /deb/llm-proxy_*.deb /tmp/higher
-    sed -i 's/^Version: .*/&+higher/' /tmp/higher/DEBIAN/control
-    dpkg-deb -b /tmp/higher /tmp/higher.deb
+    repack /deb/llm-proxy_*.deb
     dpkg -i /tmp/higher.deb
     [ "$(show MainPID)" = "$pid" ]
     systemctl kill --signal=USR2 --kill-who=main $unit
@@ -137,10 +125,9 @@ rotates() {
     echo LOG_FILE=/var/log/llm-proxy/error.log >>$conf
     systemctl restart $unit
     logrotate -f /etc/logrotate.d/llm-proxy
-    sleep 0.5 # it has been signalled; nothing says when it has done it
+    eventually grep -q 'logs reopened' /var/log/llm-proxy/error.log
     systemctl stop $unit
-    grep ended /var/log/llm-proxy/error.log
-    fails grep ended /var/log/llm-proxy/error.log.1
+    is_rotated
 }
 
 is_started_by_its_socket() {
@@ -191,10 +178,13 @@ case ${1-} in
 esac
 root=$1
 debs=$2
+# shellcheck source=tests/packages/steps.sh
+. "$here/steps.sh"
 unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child \
     "$here/systemd.sh" --boot "$root" "$debs" &
 outer=$!
 trap 'kill -KILL $outer' EXIT
+trap 'exit 130' HUP INT TERM
 # The first process of the namespaces is unshare's child.
 first=
 is_up() {

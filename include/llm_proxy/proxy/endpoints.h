@@ -25,7 +25,7 @@ enum class EndpointKind {
 
 // One row of the table of what the daemon answers.
 struct Endpoint {
-    std::string_view path;
+    std::string_view path; // a literal, as is the next
     std::string_view name; // in the access log, and in ENDPOINTS where optional
     EndpointKind kind;
     EndMark mark;  // says that a stream is whole
