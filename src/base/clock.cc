@@ -40,17 +40,18 @@ std::string_view iso_time(int64_t wall_ms)
         struct tm utc = {};
         gmtime_r(&seconds, &utc);
         size = static_cast<size_t>(
-            snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.000Z",
+            snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.",
                      utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
                      utc.tm_hour, utc.tm_min, utc.tm_sec));
         rendered = seconds;
     }
     const int ms = static_cast<int>(wall_ms % 1000);
-    char *digits = text + size - 4;
+    char *digits = text + size;
     digits[0] = static_cast<char>('0' + ms / 100);
     digits[1] = static_cast<char>('0' + ms / 10 % 10);
     digits[2] = static_cast<char>('0' + ms % 10);
-    return {text, size};
+    digits[3] = 'Z';
+    return {text, size + 4};
 }
 
 } // namespace llmproxy

@@ -18,14 +18,12 @@ namespace
 class RandomBytes
 {
 public:
-    // At most 256, good until the next call.
-    const uint8_t *take(size_t bytes)
+    uint8_t next()
     {
-        if (sizeof(block_) - used_ < bytes) {
+        if (used_ == sizeof(block_)) {
             fill();
         }
-        used_ += bytes;
-        return block_ + used_ - bytes;
+        return block_[used_++];
     }
 
 private:
@@ -52,13 +50,17 @@ private:
 void append_random_hex(std::string &out, size_t digits)
 {
     static const char alphabet[] = "0123456789abcdef";
-    static thread_local RandomBytes random;
-    const uint8_t *bytes = random.take((digits + 1) / 2);
+    static thread_local RandomBytes of_thread;
+    RandomBytes &random = of_thread; // looked up once
     const size_t begin = out.size();
     out.resize(begin + digits);
     char *to = &out[begin];
-    for (size_t i = 0; i < digits; i++) {
-        to[i] = alphabet[i % 2 == 0 ? bytes[i / 2] >> 4 : bytes[i / 2] & 15];
+    for (size_t i = 0; i < digits; i += 2) {
+        const uint8_t byte = random.next();
+        to[i] = alphabet[byte >> 4];
+        if (i + 1 < digits) {
+            to[i + 1] = alphabet[byte & 15];
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+// The keys that an object has had so far.
 #include "llm_proxy/json/key_set.h"
 
 namespace llmproxy::json

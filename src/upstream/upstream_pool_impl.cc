@@ -315,10 +315,12 @@ void UpstreamPool::Impl::collect_ended(std::vector<Ended> &ended)
 
 void UpstreamPool::Impl::after_action()
 {
-    std::vector<Ended> ended = std::move(ended_);
+    std::vector<Ended> ended;
+    ended.swap(ended_);
     collect_ended(ended);
     // Owners may cancel any transfer from here on: only ids are kept.
-    std::vector<uint64_t> touched = std::move(touched_);
+    std::vector<uint64_t> touched;
+    touched.swap(touched_);
     for (const uint64_t id : touched) {
         const Transfers::iterator found = transfers_.find(id);
         if (found == transfers_.end() || !found->second->touched) {

@@ -7,9 +7,9 @@
 namespace llmproxy
 {
 
-// Appends `digits`, at most 512, random lower-case hex digits from the kernel's
-// generator (getrandom, read in blocks per thread; not to be used on both sides
-// of a fork).
+// Appends `digits` random lower-case hex digits from the kernel's generator
+// (getrandom, read in blocks per thread; not to be used on both sides of a
+// fork).
 void append_random_hex(std::string &out, size_t digits);
 
 } // namespace llmproxy
