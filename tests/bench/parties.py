@@ -197,7 +197,8 @@ class Bench:
 
     def write_tokens(self, generation):
         """All but the one that asks are new each time."""
-        tokens = [{"token": TOKEN, "label": "bench", "rpm": 1_000_000_000}]
+        tokens = [{"token": TOKEN, "label": "bench", "rpm": 1_000_000_000,
+                   "rpd": 1_000_000_000}]
         tokens += [{"token": f"token-{generation}-{i}", "label": f"label-{i}",
                     "rpm": 60, "rpd": 1000} for i in range(TOKENS - 1)]
         path = self.folder / "tokens.json"
