@@ -25,8 +25,7 @@ COPY include include
 COPY man man
 COPY nginx nginx
 COPY src src
-RUN make install PREFIX=/usr DESTDIR=/image \
-        PROGRAM='src/llm-proxyd src/llm-proxyctl'
+RUN make install PREFIX=/usr DESTDIR=/image SETUP=-Dtests=false
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title=llm-proxy \
