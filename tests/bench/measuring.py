@@ -160,26 +160,27 @@ def measure_spread(bench, row):
         for name, values in cost.items() if name != first]}}}
 
 
-def measure_embeddings(bench, row):
-    child = spawn([bench.tool("bench_embedding")], bench.cores[0],
-                  stdout=subprocess.PIPE, text=True)
+def run_tool(bench, name):
+    """What one of our own programs has measured, on the core of proxies."""
+    child = spawn([bench.tool(name)], bench.cores[0], stdout=subprocess.PIPE,
+                  text=True)
     out, _ = child.communicate(timeout=60)
     if child.returncode != 0:
-        raise Failed("bench_embedding failed")
-    took = json.loads(out)
+        raise Failed(f"{name} failed")
+    return json.loads(out)
+
+
+def measure_embeddings(bench, _row):
+    took = run_tool(bench, "bench_embedding")
     return {"unit": "us", "parties": {DAEMON: {
         "parse": took["parse_ns"] / 1000,
         "translate": took["translate_ns"] / 1000}}}
 
 
-def measure_decision(bench, row):
-    child = spawn([bench.tool("bench_limiter")], bench.cores[0],
-                  stdout=subprocess.PIPE, text=True)
-    out, _ = child.communicate(timeout=60)
-    if child.returncode != 0:
-        raise Failed("bench_limiter failed")
+def measure_decision(bench, _row):
+    took = run_tool(bench, "bench_limiter")
     return {"unit": "us", "budget": DECISION_BUDGET_US, "parties": {
-        DAEMON: {"decision": json.loads(out)["admit_ns"] / 1000}}}
+        DAEMON: {"decision": took["admit_ns"] / 1000}}}
 
 
 def over_memory(counted, value):
