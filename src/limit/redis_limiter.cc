@@ -65,6 +65,7 @@ void RedisRoom::configure(const Config &config)
         return;
     }
     connection_.use(std::move(target));
+    owed_.clear();
     if (!calls_.empty()) {
         // They were asked of the server that was left.
         on_store_lost(kConnectionLost, "REDIS_URL has changed");
@@ -132,19 +133,18 @@ void RedisRoom::return_receipt(const Principal &principal,
     if (stamp.source == LimitStamp::Source::StandIn) {
         undo(account, stamp);
     }
-    if ((principal.rpm == 0 && principal.rpd == 0) || !may_ask() ||
-        !connection_.ready()) {
+    // A client may show a receipt as often as it likes.
+    if ((principal.rpm == 0 && principal.rpd == 0) ||
+        calls_.size() >= kMaxCalls) {
         return;
     }
-    const uint64_t id = ++last_id_;
-    Call &call = calls_.emplace(id, account).first->second;
-    call.refund = true;
+    Call call(account);
     call.request_id = request_id;
     if (stamp.source == LimitStamp::Source::Store) {
         local_of(account).refunded();
         call.stamp = stamp;
     }
-    send(id, call);
+    give_back(std::move(call));
     connection_.flush();
 }
 
@@ -201,21 +201,30 @@ void RedisRoom::undo(const Account &account, const LimitStamp &stamp)
     }
 }
 
-// What Redis cannot be told any more stays spent.
 void RedisRoom::give_back(const Account &account, uint64_t units,
                           const LimitStamp &stamp)
 {
-    if (!connection_.ready()) {
-        log_debug("rate limits: %llu units are not given back",
-                  static_cast<unsigned long long>(units));
-        return;
-    }
-    const uint64_t id = ++last_id_;
-    Call &call = calls_.emplace(id, account).first->second;
-    call.refund = true;
+    Call call(account);
     call.units = units;
     call.stamp = stamp;
-    send(id, call);
+    give_back(std::move(call));
+}
+
+// What Redis cannot be told now it is told when it is there: the stamp keeps
+// a unit out of windows that are not its own. What was sent and not answered
+// is not sent again; it may have been counted.
+void RedisRoom::give_back(Call call)
+{
+    call.refund = true;
+    if (connection_.ready()) {
+        const uint64_t id = ++last_id_;
+        send(id, calls_.emplace(id, std::move(call)).first->second);
+    } else if (owed_.size() < kMaxCalls) {
+        owed_.push_back(std::move(call));
+    } else {
+        log_debug("rate limits: %llu units are not given back",
+                  static_cast<unsigned long long>(call.units));
+    }
 }
 
 void RedisRoom::give_leases_back(bool all)
@@ -303,6 +312,9 @@ void RedisRoom::on_store_ready()
         }
     }
     held_.clear();
+    for (Call &call : std::exchange(owed_, {})) {
+        give_back(std::move(call));
+    }
 }
 
 void RedisRoom::on_store_reply(uint64_t id, const RedisReply &reply)

@@ -12,7 +12,6 @@ namespace llmproxy
 namespace
 {
 
-constexpr size_t kMaxCalls = 10'000;
 // After this many timeouts in a row nobody waits until a probe was answered.
 constexpr unsigned kMaxTimeouts = 3;
 constexpr int64_t kProbeMs = 1000;

@@ -51,6 +51,9 @@ public:
     void forget_token(const Principal &principal) override;
 
 private:
+    // That are not answered, and that wait to be given back.
+    static constexpr size_t kMaxCalls = 10'000;
+
     struct Call {
         explicit Call(const Account &who) : account(who) {}
 
@@ -90,6 +93,7 @@ private:
     void send(uint64_t id, const Call &call);
     void give_back(const Account &account, uint64_t units,
                    const LimitStamp &stamp);
+    void give_back(Call call);
     void give_leases_back(bool all);
     void undo(const Account &account, const LimitStamp &stamp);
     void on_charged(Calls::iterator at);
@@ -125,6 +129,7 @@ private:
     std::unordered_map<uint64_t, uint64_t> waiting_; // exchange -> its call
     std::deque<Deadline> deadlines_;  // in order; some calls may be over
     std::vector<uint64_t> held_;      // sent when the store is ready
+    std::vector<Call> owed_;          // given back when the store is ready
     std::deque<Decided> decided_;     // to be told, in order
     std::vector<LocalAnswer> locals_; // by slot
     std::vector<Account> leases_;     // tokens that may hold one

@@ -1,11 +1,12 @@
 """Redis fails, in every way it can: each request still gets one decision,
 the log says so once, and everything is as before when Redis is back."""
 
+import threading
 import time
 
 import pytest
 from daemon import SLOW, eventually
-from raw import Client, ask, chat, crowd, request
+from raw import Client, ask, chat, crowd, request, settle
 from store import RedisError, free_port
 from test_limits import limited, ok
 from test_redis import KEY
@@ -447,3 +448,32 @@ def test_a_unit_of_the_stand_in_goes_back_there(redis, daemon):
         answer = ask(one.port, body=chat())
         assert answer.status == 502
         assert answer.header("x-ratelimit-remaining-requests") == "2"
+
+
+def test_a_unit_goes_back_to_a_server_that_was_away(redis, counting):
+    """Its stamp says of which windows it is, however late it comes."""
+    store = redis(appendonly="yes")
+    gate = threading.Event()
+
+    def held(got, peer):
+        gate.wait(20)
+        ok(got, peer)
+
+    daemon, behind = counting(store.url, held, WORKERS=1,
+                              BACKEND_MAX_INFLIGHT=1)
+    with Client(daemon.port) as served, Client(daemon.port) as queued:
+        served.send(request(body=chat()))
+        behind.wait_requests(1)
+        queued.send(request(body=chat()))
+        store.wait_field(KEY, "c", 2)
+        settle(daemon.port)
+        store.kill()
+        daemon.wait_log(LOST)
+        queued.close()
+        daemon.wait_access(1)
+        store.start()
+        store.wait_field(KEY, "c", 1)
+        gate.set()
+        assert served.answer().status == 200
+    # What reached the backend is not given back.
+    assert by_redis(daemon).header("x-ratelimit-remaining-requests") == "2"

@@ -152,6 +152,20 @@ def test_what_reached_no_backend_is_given_back_once(pair, body, status,
     assert remaining(authz(first)) == "3"
 
 
+def test_what_is_given_back_while_the_daemon_connects(pair):
+    """Kept until the connection stands, through attempts that fail."""
+    first, second, store = pair()
+    checked = authz(first).header("X-RateLimit-Checked")
+    store.ask("CLIENT", "KILL", "TYPE", "normal")
+    store.freeze()
+    assert show(second, checked, b"{").status == 400
+    second.wait_log(LOST)
+    assert show(second, checked, b"{").status == 400
+    store.thaw()
+    store.wait_field(KEY, "c", 0)
+    assert store.ask("HGET", KEY, "e") == "0"
+
+
 def test_a_receipt_that_another_daemon_took_is_not_given_back(pair):
     first, second, store = pair()
     checked = authz(first).header("X-RateLimit-Checked")

@@ -90,11 +90,12 @@ public:
            const LimitStamp &stamp, uint64_t exchange_id, LimitSink &sink) = 0;
     // A request that showed such a receipt is over and reached no backend:
     // uses the receipt up and gives the unit of `stamp` back, unless another
-    // process has seen it. Where the store fails the unit stays spent.
+    // process has seen it. A store that is away hears of it later.
     virtual void return_receipt(const Principal &principal,
                                 std::string_view request_id,
                                 const LimitStamp &stamp) = 0;
-    // Gives one unit back to the windows it was taken from, if they last.
+    // Gives one unit back to the windows it was taken from, if they last; at
+    // once, or when a store that is away is there again.
     virtual void refund(const Principal &principal,
                         const LimitStamp &stamp) = 0;
     // What admit() would say of the windows now, or said last where the store
