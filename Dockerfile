@@ -37,7 +37,8 @@ RUN apt-get update -q \
         libcurl4 libevent-core-2.1-7 libhiredis0.14 libjansson4 libssl3 \
         libstdc++6 \
     && rm -rf /var/lib/apt/lists/*
-COPY --from=build /image/ /
+# Without a file in /etc: the settings come from the environment.
+COPY --from=build /image/usr/ /usr/
 # What -p hands in does not come from the container's own loopback.
 ENV HOST=0.0.0.0
 USER 65532:65532
