@@ -109,6 +109,7 @@ END
     code=0
     { /etc/init.d/llm-proxyd start &&
         logrotate -f /etc/logrotate.d/llm-proxy &&
+        eventually grep -q 'logs reopened' /var/log/llm-proxy/error.log &&
         /etc/init.d/llm-proxyd stop &&
         is_rotated &&
         [ "$(stat -c '%a %U' /var/log/llm-proxy/error.log)" = \

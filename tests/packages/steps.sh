@@ -51,9 +51,9 @@ repack() {
 
 # The daemon has ended since, and said so in the new file.
 is_rotated() {
-    [ -s /var/log/llm-proxy/error.log.1 ]
-    grep ended /var/log/llm-proxy/error.log
-    fails grep ended /var/log/llm-proxy/error.log.1
+    [ -s /var/log/llm-proxy/error.log.1 ] &&
+        grep ended /var/log/llm-proxy/error.log &&
+        fails grep ended /var/log/llm-proxy/error.log.1
 }
 
 # The last line; false if a step failed.

@@ -53,7 +53,8 @@ answers() {
 
 has_failed() {
     [ "$(show ActiveState) $(show ExecMainStatus)" = "failed 78" ] &&
-        journalctl --no-pager -u $unit | grep -q 'Failed to start'
+        journalctl --no-pager -u $unit | grep -q 'Failed to start' &&
+        journalctl --no-pager -u $unit | grep -q 'no tokens:'
 }
 
 says_what_is_missing() {
