@@ -43,7 +43,7 @@ uint64_t monotonic_us()
 Service::Service(EventLoop &loop, Crew &crew,
                  const std::atomic<uint64_t> &connections,
                  const Environment &environment)
-    : loop_(loop), crew_(crew), connections_(connections), notify_(environment),
+    : crew_(crew), connections_(connections), notify_(environment),
       stop_timer_(loop, *this), watchdog_timer_(loop, *this)
 {
     const uint64_t pid = number_in(environment, "WATCHDOG_PID");

@@ -43,7 +43,6 @@ private:
     void ask_workers();
     std::string status() const;
 
-    EventLoop &loop_;
     Crew &crew_;
     const std::atomic<uint64_t> &connections_;
     Notify notify_;

@@ -21,6 +21,10 @@ using namespace llmproxy;
 static CURLoption refused = CURLOPT_LASTENTRY;
 static int lost = 0; // calls of curl_multi_socket_action that fail
 
+// The last parameter is libcurl's: an enum, of int's size in every ABI that
+// it is built for.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wvarargs"
 extern "C" CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
 {
     using Real = CURLcode (*)(CURL *, CURLoption, ...);
@@ -32,6 +36,7 @@ extern "C" CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...)
     va_end(args);
     return option == refused ? CURLE_UNKNOWN_OPTION : real(easy, option, value);
 }
+#pragma GCC diagnostic pop
 
 extern "C" CURLMcode curl_multi_socket_action(CURLM *multi, curl_socket_t fd,
                                               int mask, int *running)
