@@ -467,6 +467,7 @@ def test_the_service_manager_is_told(proxy, tmp_path):
     manager.close()
 
 
+@pytest.mark.bare
 def test_the_control_socket_is_the_new_ones(replaceable, tmp_path):
     start, replace = replaceable
     path = tmp_path / "control.sock"
