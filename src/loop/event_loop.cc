@@ -16,8 +16,16 @@
 namespace llmproxy
 {
 
+namespace
+{
+
+// Of one turn: about 1 ms of small pieces.
+constexpr int kMostCallbacks = 32;
+
+} // namespace
+
 IoWatch::IoWatch(EventLoop &loop, int fd, IoHandler &handler)
-    : handler_(handler),
+    : loop_(loop), handler_(handler),
       read_event_(
           event_new(loop.base(), fd, EV_READ | EV_PERSIST, event_cb, this)),
       write_event_(
@@ -48,8 +56,9 @@ void IoWatch::want(bool read, bool write)
 
 void IoWatch::event_cb(int, short what, void *arg) noexcept
 {
-    static_cast<IoWatch *>(arg)->handler_.on_io((what & EV_READ) != 0,
-                                                (what & EV_WRITE) != 0);
+    IoWatch *watch = static_cast<IoWatch *>(arg);
+    watch->loop_.count_callback();
+    watch->handler_.on_io((what & EV_READ) != 0, (what & EV_WRITE) != 0);
 }
 
 Timer::Timer(EventLoop &loop, TimerHandler &handler)
@@ -138,6 +147,14 @@ void EventLoop::run()
     }
 }
 
+// libevent keeps the rest in order, behind what has become ready meanwhile.
+void EventLoop::count_callback()
+{
+    if (++callbacks_ == kMostCallbacks) {
+        event_base_loopbreak(base_);
+    }
+}
+
 // Waiting takes no CPU, so what one turn took is what has been taken since
 // the end of the one before.
 void EventLoop::note_turn()
@@ -174,6 +191,7 @@ void EventLoop::end_turn()
         graveyard_.swap(dead); // keeps its memory
     }
     now_ms_ = -1;
+    callbacks_ = 0;
 }
 
 void EventLoop::post(std::function<void()> task)

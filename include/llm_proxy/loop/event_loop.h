@@ -55,6 +55,7 @@ public:
 private:
     static void event_cb(int fd, short what, void *arg) noexcept;
 
+    EventLoop &loop_;
     IoHandler &handler_;
     event *read_event_;
     event *write_event_;
@@ -150,6 +151,10 @@ public:
     // should wait for the next. Reads the clock.
     bool turn_is_long();
 
+    // IoWatch's: one more descriptor is served in this turn. What is ready
+    // beyond a few dozen waits for the next, so that a crowd that comes or
+    // leaves at once holds back neither timers nor the ends of turns.
+    void count_callback();
     event_base *base() { return base_; }
 
 private:
@@ -166,6 +171,7 @@ private:
     std::vector<std::unique_ptr<Buried>> graveyard_;
     std::vector<TurnEndHandler *> turn_end_;
     int64_t now_ms_ = -1;
+    int callbacks_ = 0; // in this turn
     int64_t turn_began_ns_ = -1; // on the thread's CPU; -1 = not measured
     int64_t longest_turn_ns_ = 0;
     bool stopped_ = false;
