@@ -22,6 +22,8 @@ namespace
 // A worker this many clients ahead of the least loaded lets others accept.
 constexpr uint64_t kLead = 8;
 constexpr int64_t kStepBackMs = 10;
+// Who serves thousands comes back to the listener seldom.
+constexpr int kAtOnce = 8;
 // A flood of clients must not become a flood of lines.
 constexpr int64_t kComplainMs = 1000;
 // Out of descriptors or memory: trying at once again would only spin.
@@ -40,12 +42,13 @@ uint64_t WorkerLoads::least() const
     return least;
 }
 
-// One listening socket in this worker's loop: one accept a wake-up.
+// One listening socket in this worker's loop.
 class Worker::Acceptor final : private IoHandler, private TimerHandler
 {
 public:
     Acceptor(Worker &worker, int fd)
-        : worker_(worker), fd_(fd), watch_(worker.loop_, fd, *this),
+        : worker_(worker), fd_(fd),
+          watch_(worker.loop_, fd, *this, Urgency::Soon),
           timer_(worker.loop_, *this)
     {
         watch_.want(true, false);
@@ -83,15 +86,23 @@ public:
     }
 
 private:
+    bool leads() const
+    {
+        return worker_.loads_.clients[worker_.index_].load(
+                   std::memory_order_relaxed) > worker_.loads_.least() + kLead;
+    }
+
     void on_io(bool, bool) override
     {
-        const uint64_t mine = worker_.loads_.clients[worker_.index_].load(
-            std::memory_order_relaxed);
-        if (mine > worker_.loads_.least() + kLead) {
-            step_back(kStepBackMs);
+        int taken = 0;
+        while (taken < kAtOnce && !leads() && accept_one()) {
+            taken++;
+        }
+        if (taken > 0) {
             return;
         }
-        if (accept_one()) {
+        if (leads()) {
+            step_back(kStepBackMs);
             return;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||

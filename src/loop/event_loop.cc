@@ -19,12 +19,14 @@ namespace llmproxy
 namespace
 {
 
-// Of one turn: about 1 ms of small pieces.
-constexpr int kMostCallbacks = 32;
+// Descriptors of one turn: about half a millisecond of small pieces.
+constexpr int kOfTurn = 32;
+// Asking costs as much as all that are ready, so not after each turn.
+constexpr int kOfPoll = 512;
 
 } // namespace
 
-IoWatch::IoWatch(EventLoop &loop, int fd, IoHandler &handler)
+IoWatch::IoWatch(EventLoop &loop, int fd, IoHandler &handler, Urgency urgency)
     : loop_(loop), handler_(handler),
       read_event_(
           event_new(loop.base(), fd, EV_READ | EV_PERSIST, event_cb, this)),
@@ -33,6 +35,9 @@ IoWatch::IoWatch(EventLoop &loop, int fd, IoHandler &handler)
 {
     if (read_event_ == nullptr || write_event_ == nullptr) {
         fatal("event_new: out of memory");
+    }
+    for (event *each : {read_event_, write_event_}) {
+        event_priority_set(each, static_cast<int>(urgency));
     }
 }
 
@@ -57,8 +62,9 @@ void IoWatch::want(bool read, bool write)
 void IoWatch::event_cb(int, short what, void *arg) noexcept
 {
     IoWatch *watch = static_cast<IoWatch *>(arg);
-    watch->loop_.count_callback();
+    EventLoop &loop = watch->loop_;
     watch->handler_.on_io((what & EV_READ) != 0, (what & EV_WRITE) != 0);
+    loop.count_served(); // may free the watch
 }
 
 Timer::Timer(EventLoop &loop, TimerHandler &handler)
@@ -116,6 +122,9 @@ EventLoop::EventLoop()
     }
     base_ = event_base_new_with_config(config);
     event_config_free(config);
+    if (base_ != nullptr) {
+        event_base_priority_init(base_, static_cast<int>(Urgency::Fair) + 1);
+    }
     wake_fd_ = Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (base_ == nullptr || !wake_fd_.valid()) {
         fatal("cannot create an event loop");
@@ -141,17 +150,18 @@ void EventLoop::run()
             fatal("event_base_loop failed");
         }
         end_turn();
-        if (turn_began_ns_ != -1) {
-            note_turn();
-        }
+        served_ = 0;
     }
 }
 
-// libevent keeps the rest in order, behind what has become ready meanwhile.
-void EventLoop::count_callback()
+// libevent keeps those that are left in order.
+void EventLoop::count_served()
 {
-    if (++callbacks_ == kMostCallbacks) {
+    served_++;
+    if (served_ == kOfPoll) {
         event_base_loopbreak(base_);
+    } else if (served_ % kOfTurn == 0) {
+        end_turn();
     }
 }
 
@@ -191,7 +201,9 @@ void EventLoop::end_turn()
         graveyard_.swap(dead); // keeps its memory
     }
     now_ms_ = -1;
-    callbacks_ = 0;
+    if (turn_began_ns_ != -1) {
+        note_turn();
+    }
 }
 
 void EventLoop::post(std::function<void()> task)

@@ -37,12 +37,17 @@ protected:
     ~IoHandler() = default;
 };
 
+// Whose turn it is when many are ready: Soon is for the few that others wait
+// behind, as listeners, and comes first whenever the kernel was asked.
+enum class Urgency { Soon, Fair };
+
 // Watches one descriptor. Not movable: libevent holds its address.
 class IoWatch
 {
 public:
     // The loop, the handler and the descriptor outlive the watch.
-    IoWatch(EventLoop &loop, int fd, IoHandler &handler);
+    IoWatch(EventLoop &loop, int fd, IoHandler &handler,
+            Urgency urgency = Urgency::Fair);
     ~IoWatch();
     IoWatch(const IoWatch &) = delete;
     IoWatch &operator=(const IoWatch &) = delete;
@@ -151,10 +156,10 @@ public:
     // should wait for the next. Reads the clock.
     bool turn_is_long();
 
-    // IoWatch's: one more descriptor is served in this turn. What is ready
-    // beyond a few dozen waits for the next, so that a crowd that comes or
-    // leaves at once holds back neither timers nor the ends of turns.
-    void count_callback();
+    // IoWatch's, when one more descriptor was served. A turn ends after a few
+    // dozen, so that a crowd that comes or leaves at once does not hold back
+    // what waits for that, and the kernel is asked again after a few hundred.
+    void count_served();
     event_base *base() { return base_; }
 
 private:
@@ -171,7 +176,7 @@ private:
     std::vector<std::unique_ptr<Buried>> graveyard_;
     std::vector<TurnEndHandler *> turn_end_;
     int64_t now_ms_ = -1;
-    int callbacks_ = 0; // in this turn
+    int served_ = 0;             // since the kernel was asked
     int64_t turn_began_ns_ = -1; // on the thread's CPU; -1 = not measured
     int64_t longest_turn_ns_ = 0;
     bool stopped_ = false;
