@@ -82,6 +82,10 @@ fuzz: deps-check build-fuzz
 bench: deps-bench all build/bench-venv/.done
 	python3 tests/bench/bench.py $(if $(ROW),--row $(ROW))
 
+# What it costs to have as many streams open as this machine allows.
+scale: deps-bench all build/bench-venv/.done
+	python3 tests/bench/bench.py --row scale --picture contrib/scale.svg
+
 # Without it the bench goes on, and says so.
 build/bench-venv/.done: tests/bench/requirements.txt
 	-python3 -m venv build/bench-venv && build/bench-venv/bin/pip install \
@@ -209,7 +213,7 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	    $(addprefix -r ,$(REQUIREMENTS))
 	@touch $@
 
-.PHONY: all run demo check check-trixie check-sandbox check-clang packages \
+.PHONY: all run demo scale check check-trixie check-sandbox check-clang packages \
 	lint asan tsan fuzz bench counts format install-places install dist \
 	deb check-deb check-deb-trixie lint-deb rpm check-rpm apk \
 	check-openrc check-container check-reproducible sbom deps deps-check \

@@ -18,6 +18,8 @@ public:
     // next. Bytes after the end were never asked for: they are an error too.
     bool feed(std::string_view data);
 
+    // Within an answer, after its head.
+    bool begun() const { return state_ != State::Head; }
     // Since the start: ends of SSE events (blank lines) in bodies.
     uint64_t events() const { return events_; }
 

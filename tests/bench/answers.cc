@@ -5,6 +5,8 @@
 
 #include <cstdio>
 
+#include "stamp.h"
+
 namespace llmproxy
 {
 
@@ -146,19 +148,23 @@ Answers::Answers(uint64_t pieces)
     not_found = whole(kUvicorn, "404 Not Found", "{\"detail\":\"Not Found\"}");
 
     paced_head = stream_head(kUvicorn, "text/event-stream; charset=utf-8");
-    paced_piece = chunk(vllm_event(kWord, "null"));
+    const std::string stamped = " " + std::string(kNoStamp);
+    paced_piece = chunk(vllm_event("\"content\":\"" + stamped + "\"", "null"));
     paced_end = chunk(vllm_event("", "\"stop\"")) + chunk("data: [DONE]\n\n") +
                 "0\r\n\r\n";
 
     ollama_paced_head = stream_head(kOllama, "application/x-ndjson");
-    ollama_paced_piece = chunk(ollama_line(" about this", "\"done\":false"));
+    ollama_paced_piece = chunk(ollama_line(stamped, "\"done\":false"));
     ollama_paced_end = chunk(ollama_line("", kOllamaEnd)) + "0\r\n\r\n";
 
+    const std::string piece = chunk(vllm_event(kWord, "null"));
+    const std::string line =
+        chunk(ollama_line(" about this", "\"done\":false"));
     vllm_burst = paced_head;
     ollama_burst = ollama_paced_head;
     for (uint64_t i = 1; i < pieces; i++) {
-        vllm_burst += paced_piece;
-        ollama_burst += ollama_paced_piece;
+        vllm_burst += piece;
+        ollama_burst += line;
     }
     vllm_burst += paced_end;
     ollama_burst += ollama_paced_end;

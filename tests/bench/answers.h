@@ -27,7 +27,8 @@ struct Answers {
     std::string ollama_models;
     std::string not_found;
 
-    // A paced stream is its head, pieces one at a time, and its end.
+    // A paced stream is its head, pieces one at a time, and its end. A piece
+    // has a stamp (stamp.h).
     std::string paced_head;
     std::string paced_piece;
     std::string paced_end;

@@ -1,7 +1,9 @@
 // bench_backend: a model server that costs as little as possible, so that a
 // benchmark measures the proxy in front of it. One thread, keep-alive
 // HTTP/1.1, answers rendered beforehand. It speaks enough of vLLM's and
-// Ollama's wire for chat and parses only heads and Content-Length.
+// Ollama's wire for chat and parses only heads and Content-Length. Who asks
+// for /closes is told of each stream whose reader leaves before its end: the
+// time, in us of the wall clock, a line each.
 
 #include "llm_proxy/base/fd.h"
 #include "llm_proxy/base/strings.h"
@@ -21,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "answers.h"
+#include "stamp.h"
 #include "wire.h"
 
 namespace llmproxy
@@ -43,7 +46,8 @@ struct Client {
     Fd fd;
     uint64_t serial = 0; // tells connections apart that had the same fd
     std::string in;
-    std::string_view out; // what is not sent yet of one of the Answers
+    std::string_view out; // what is not sent yet, of an answer or of `rest`
+    std::string rest;     // of a piece, which is another's soon
     uint64_t pieces_left = 0;
     bool ollama = false; // whose pieces they are
 };
@@ -66,6 +70,8 @@ public:
 private:
     void accept_all();
     void on_event(int fd, uint32_t events);
+    void end(Client &client);
+    bool send_piece(Client &client);
     // The three return false when the connection is to be closed.
     bool receive(Client &client);
     bool answer(Client &client, std::string_view head, std::string_view body);
@@ -81,6 +87,7 @@ private:
     Fd listener_;
     std::vector<std::unique_ptr<Client>> clients_; // by fd
     std::deque<Due> due_;
+    int watcher_ = -1; // who asked for /closes
     uint64_t serial_ = 0;
     char buffer_[256 * 1024] = {};
 };
@@ -152,8 +159,22 @@ void Backend::on_event(int fd, uint32_t events)
         alive = receive(client);
     }
     if (!alive) {
-        clients_[static_cast<size_t>(fd)].reset();
+        end(client);
     }
+}
+
+void Backend::end(Client &client)
+{
+    const int fd = client.fd.get();
+    if (fd == watcher_) {
+        watcher_ = -1;
+    } else if (client.pieces_left > 0 && watcher_ != -1) {
+        const std::string line = std::to_string(wall_us()) + "\n";
+        // The asker may have gone, too.
+        static_cast<void>(
+            send(watcher_, line.data(), line.size(), MSG_NOSIGNAL));
+    }
+    clients_[static_cast<size_t>(fd)].reset();
 }
 
 void Backend::accept_all()
@@ -242,6 +263,10 @@ bool Backend::answer(Client &client, std::string_view head,
 {
     std::string_view target = head.substr(head.find(' ') + 1);
     target = target.substr(0, target.find(' '));
+    if (target == "/closes") {
+        watcher_ = client.fd.get();
+        return true;
+    }
     bool paced = false;
     const std::string &whole = pick(target, body, paced);
     if (paced) {
@@ -270,6 +295,25 @@ bool Backend::send_out(Client &client, std::string_view data)
     return true;
 }
 
+bool Backend::send_piece(Client &client)
+{
+    if (client.pieces_left == 1) {
+        client.pieces_left = 0;
+        return send_out(client, client.ollama ? answers_.ollama_paced_end
+                                              : answers_.paced_end);
+    }
+    client.pieces_left--;
+    std::string &piece =
+        client.ollama ? answers_.ollama_paced_piece : answers_.paced_piece;
+    write_stamp(&piece[piece.find(kNoStamp[0])], wall_us());
+    const bool alive = send_out(client, piece);
+    if (!client.out.empty()) {
+        client.rest = client.out;
+        client.out = client.rest;
+    }
+    return alive;
+}
+
 int Backend::send_due_pieces()
 {
     int64_t now = due_.empty() ? 0 : now_ns();
@@ -285,14 +329,8 @@ int Backend::send_due_pieces()
         }
         // A reader that is still busy with the last piece skips its turn.
         if (client->out.empty()) {
-            client->pieces_left--;
-            const std::string &piece = client->ollama
-                                           ? answers_.ollama_paced_piece
-                                           : answers_.paced_piece;
-            const std::string &end =
-                client->ollama ? answers_.ollama_paced_end : answers_.paced_end;
-            if (!send_out(*client, client->pieces_left > 0 ? piece : end)) {
-                clients_[static_cast<size_t>(due.fd)].reset();
+            if (!send_piece(*client)) {
+                end(*client);
                 continue;
             }
         }

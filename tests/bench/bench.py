@@ -29,13 +29,16 @@ import time
 
 from crowd import measure_crowd, measure_idle
 from measuring import (measure_cost, measure_decision, measure_embeddings,
-                       measure_latency, measure_memory, measure_oracle,
-                       measure_redis, measure_spread, measure_turns)
+                       measure_latency, measure_memory, measure_mixed,
+                       measure_oracle, measure_redis, measure_spread,
+                       measure_turns)
 from operations import measure_reload, measure_start
 from parties import (DAEMON, HAPROXY, NGINX, PYTHON, PYTHON_OF_REFERENCE, ROOT,
                      SEARCH, Bench, Disturbed, Failed, first_line)
+from proof import measure_proof
 from report import table
-from rows import ALL_ROWS, REFERENCE
+from rows import ALL_ROWS, MORE_ROWS, REFERENCE
+from streams import draw, measure_scale, measure_times
 
 TOOLS = ("bench_backend", "bench_load", "bench_embedding", "bench_limiter")
 # By the row's kind, which says how it is shown, too.
@@ -43,6 +46,8 @@ METHODS = {"cost": measure_cost, "oracle": measure_oracle,
            "decision": measure_decision, "redis": measure_redis,
            "latency": measure_latency, "memory": measure_memory,
            "embeddings": measure_embeddings, "turns": measure_turns,
+           "mixed": measure_mixed, "times": measure_times,
+           "proof": measure_proof, "scale": measure_scale,
            "spread": measure_spread, "reference": measure_cost,
            "crowd": measure_crowd, "idle": measure_idle,
            "start": measure_start, "reload": measure_reload}
@@ -133,7 +138,7 @@ def build_tools(build):
 
 
 def options():
-    names = [row.name for row in ALL_ROWS]
+    names = [row.name for row in ALL_ROWS + MORE_ROWS]
     parser = argparse.ArgumentParser(
         description="CPU per request of nginx, HAProxy and llm-proxyd")
     parser.add_argument("--row", action="append", choices=names,
@@ -150,6 +155,8 @@ def options():
                         help="default: src/llm-proxyd in the build folder")
     parser.add_argument("--json", type=pathlib.Path,
                         default=ROOT / "build" / "bench.json")
+    parser.add_argument("--picture", type=pathlib.Path,
+                        help="where to draw the curves of row scale")
     parser.add_argument("--markdown", action="store_true",
                         help="print the table as README.md has it")
     return parser.parse_args()
@@ -168,6 +175,7 @@ def main():
     if not daemon.exists():
         sys.exit(f"bench: no {daemon}; `make` builds it")
     streams = usable_streams(args.streams)
+    every_time = [row.name for row in ALL_ROWS]
     began = time.monotonic()
     report = {"date": time.strftime("%Y-%m-%d"), "machine": machine(),
               "versions": {NGINX: version(["nginx", "-v"]),
@@ -179,13 +187,16 @@ def main():
         bench = Bench(build, daemon, args.rounds, args.seconds,
                       streams, pathlib.Path(folder), cores)
         with bench.backend():
-            for row in ALL_ROWS:
-                if args.row and row.name not in args.row:
+            for row in ALL_ROWS + MORE_ROWS:
+                if row.name not in (args.row or every_time):
                     continue
                 print(f"bench: {row.name} ...", file=sys.stderr, flush=True)
                 report["rows"].append(measure(bench, row))
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(report, indent=1) + "\n")
+    measured = [row["name"] for row in report["rows"] if "parties" in row]
+    if args.picture and "scale" in measured:
+        draw(report, args.picture)
     print(table(report["rows"], args.markdown))
     host = report["machine"]
     print(f"\nMedians of {args.rounds} interleaved rounds (least-most); "

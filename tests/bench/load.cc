@@ -3,12 +3,19 @@
 // kernel counted for the proxy, counts answers and events for a while, samples
 // again and prints one JSON line: what is counted and what it cost belong to
 // the same window. Anything unexpected ends it without a number.
+//
+// With --timed it takes how long each piece of a paced stream was under way,
+// and with --leave N it then leaves N streams, one after the other, and takes
+// how long the backend, asked at --backend-port, did not know.
 
 #include "llm_proxy/base/fd.h"
+#include "llm_proxy/base/strings.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
@@ -22,6 +29,7 @@
 
 #include "answer_reader.h"
 #include "process_cost.h"
+#include "stamp.h"
 #include "wire.h"
 
 namespace llmproxy
@@ -32,6 +40,10 @@ namespace
 
 constexpr int64_t kNsPerMs = 1000000;
 constexpr int64_t kSilenceNs = 5000 * kNsPerMs;
+constexpr int64_t kBetweenLeavesNs = 10 * kNsPerMs;
+constexpr int64_t kLeaveNs = 1000 * kNsPerMs;
+// Instead of a client's index.
+constexpr uint64_t kBackend = UINT64_MAX;
 
 struct Options {
     uint16_t port = 0;
@@ -41,6 +53,9 @@ struct Options {
     uint64_t window_ms = 1500;
     uint64_t max_answers = 2000000;
     pid_t pid = 0; // whose cost is sampled; 0 = none
+    bool timed = false;
+    uint64_t leave = 0;
+    uint16_t backend_port = 0;
     std::string request;
 };
 
@@ -59,13 +74,16 @@ public:
     void run();
 
 private:
-    void open_next();
+    void open(size_t index);
     void begin(Client &client);
     void send_request(Client &client);
     void receive(Client &client);
     // Handles what has happened until `until_ns`; false when the answers
     // have reached their limit.
     bool run_until(int64_t until_ns);
+    void ask_for_closes();
+    void receive_close();
+    void leave_some();
     uint64_t events() const;
 
     Options options_;
@@ -76,6 +94,10 @@ private:
     int64_t last_byte_ns_;
     uint64_t bytes_ = 0;
     std::vector<int64_t> latencies_ns_; // of the answers in the window
+    std::vector<int64_t> holds_us_;     // of the pieces in the window
+    Fd backend_;
+    int64_t closed_us_ = 0; // when the backend saw the last one leave
+    std::vector<int64_t> leaves_us_;
     char buffer_[256 * 1024] = {};
 };
 
@@ -86,31 +108,42 @@ Load::Load(const Options &options)
 {
 }
 
-void Load::open_next()
+// Connecting on loopback does not wait for the other side's accept().
+Fd connect_to(uint16_t port)
 {
-    size_t index = open_++;
-    Client &client = clients_[index];
-    client.fd.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(options_.port);
-    int on = 1;
-    int fd = client.fd.get();
-    // Connecting on loopback does not wait for the other side's accept().
-    if (connect(fd, reinterpret_cast<sockaddr *>(&address), sizeof(address)) ==
-            -1 ||
-        fcntl(fd, F_SETFL, O_NONBLOCK) == -1 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == -1) {
-        die_errno("connection " + std::to_string(open_) +
-                  " to 127.0.0.1:" + std::to_string(options_.port));
+    address.sin_port = htons(port);
+    const int on = 1;
+    if (connect(fd.get(), reinterpret_cast<sockaddr *>(&address),
+                sizeof(address)) == -1 ||
+        fcntl(fd.get(), F_SETFL, O_NONBLOCK) == -1 ||
+        setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == -1) {
+        die_errno("connection to 127.0.0.1:" + std::to_string(port));
     }
+    return fd;
+}
+
+void watch_as(int epoll, int fd, uint64_t index)
+{
     epoll_event event = {};
     event.events = EPOLLIN;
     event.data.u64 = index;
-    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == -1) {
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == -1) {
         die_errno("epoll_ctl");
     }
+}
+
+void Load::open(size_t index)
+{
+    Client &client = clients_[index];
+    client.fd = connect_to(options_.port);
+    if (options_.timed) {
+        note_arrivals(client.fd.get());
+    }
+    watch_as(epoll_.get(), client.fd.get(), index);
     begin(client);
 }
 
@@ -142,7 +175,11 @@ void Load::send_request(Client &client)
 
 void Load::receive(Client &client)
 {
-    ssize_t got = recv(client.fd.get(), buffer_, sizeof(buffer_), 0);
+    int64_t arrived_us = 0;
+    const ssize_t got =
+        options_.timed ? receive_timed(client.fd.get(), buffer_,
+                                       sizeof(buffer_), arrived_us)
+                       : recv(client.fd.get(), buffer_, sizeof(buffer_), 0);
     if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -153,6 +190,10 @@ void Load::receive(Client &client)
         die("connection closed before the end of an answer");
     }
     bytes_ += static_cast<uint64_t>(got);
+    std::string_view pieces(buffer_, static_cast<size_t>(got));
+    for (int64_t sent_us = 0; options_.timed && take_stamp(pieces, sent_us);) {
+        holds_us_.push_back(arrived_us - sent_us);
+    }
     if (client.answer.feed({buffer_, static_cast<size_t>(got)})) {
         latencies_ns_.push_back(now_ns() - client.began_ns);
         begin(client);
@@ -173,11 +214,15 @@ bool Load::run_until(int64_t until_ns)
                 wake_ns = std::min(wake_ns, due);
                 break;
             }
-            open_next();
+            open(open_++);
         }
         int timeout_ms = static_cast<int>((wake_ns - now) / kNsPerMs) + 1;
         int count = epoll_wait(epoll_.get(), events, 256, timeout_ms);
         for (int i = 0; i < count; i++) {
+            if (events[i].data.u64 == kBackend) {
+                receive_close();
+                return true;
+            }
             Client &client = clients_[events[i].data.u64];
             if ((events[i].events & EPOLLOUT) != 0) {
                 send_request(client);
@@ -196,6 +241,59 @@ bool Load::run_until(int64_t until_ns)
         }
     }
     return true;
+}
+
+void Load::ask_for_closes()
+{
+    constexpr std::string_view kAsked = "GET /closes HTTP/1.1\r\n\r\n";
+    backend_ = connect_to(options_.backend_port);
+    if (send(backend_.get(), kAsked.data(), kAsked.size(), MSG_NOSIGNAL) ==
+        -1) {
+        die_errno("/closes");
+    }
+    watch_as(epoll_.get(), backend_.get(), kBackend);
+}
+
+void Load::receive_close()
+{
+    const ssize_t got = recv(backend_.get(), buffer_, sizeof(buffer_), 0);
+    uint64_t us = 0;
+    if (got <= 0 || buffer_[got - 1] != '\n' ||
+        !parse_u64({buffer_, static_cast<size_t>(got) - 1}, us)) {
+        die("the backend does not say when one stream's reader left");
+    }
+    closed_us_ = static_cast<int64_t>(us);
+}
+
+// One at a time, so that it is known who it was; another comes instead.
+void Load::leave_some()
+{
+    ask_for_closes();
+    size_t index = 0;
+    const int64_t last_ns =
+        now_ns() + static_cast<int64_t>(options_.leave) * 2 * kLeaveNs;
+    while (leaves_us_.size() < options_.leave) {
+        if (now_ns() > last_ns) {
+            die("the streams are too short to leave one");
+        }
+        run_until(now_ns() + kBetweenLeavesNs);
+        index = (index + 1) % clients_.size();
+        if (!clients_[index].answer.begun()) {
+            continue;
+        }
+        closed_us_ = 0;
+        const int64_t left_us = wall_us();
+        clients_[index] = Client();
+        const int64_t end_ns = now_ns() + kLeaveNs;
+        while (closed_us_ == 0) {
+            if (now_ns() > end_ns) {
+                die("the backend does not see that a client has left");
+            }
+            run_until(end_ns);
+        }
+        leaves_us_.push_back(closed_us_ - left_us);
+        open(index);
+    }
 }
 
 uint64_t Load::events() const
@@ -222,6 +320,7 @@ void Load::run()
                   kNsPerMs);
     latencies_ns_.clear();
     latencies_ns_.reserve(options_.max_answers);
+    holds_us_.clear();
     bytes_ = 0;
     uint64_t events_before = events();
     int64_t begin_ns = now_ns();
@@ -232,13 +331,21 @@ void Load::run()
         options_.pid == 0 ? ProcessCost() : read_process_cost(options_.pid);
     int64_t window_ns = now_ns() - begin_ns;
 
+    const uint64_t events_counted = events() - events_before;
     std::sort(latencies_ns_.begin(), latencies_ns_.end());
+    std::sort(holds_us_.begin(), holds_us_.end());
+    const std::vector<int64_t> holds_us = std::move(holds_us_);
+    holds_us_.clear();
+    if (options_.leave > 0) {
+        leave_some();
+    }
+    std::sort(leaves_us_.begin(), leaves_us_.end());
     const struct {
         const char *name;
         uint64_t value;
     } counted[] = {
         {"answers", latencies_ns_.size()},
-        {"events", events() - events_before},
+        {"events", events_counted},
         {"bytes", bytes_},
         {"window_ns", static_cast<uint64_t>(window_ns)},
         {"cpu_ns", after.cpu_ns - before.cpu_ns},
@@ -246,6 +353,11 @@ void Load::run()
         {"rss_anon_kib", after.rss_anon_kib},
         {"p50_ns", quantile(latencies_ns_, 50)},
         {"p99_ns", quantile(latencies_ns_, 99)},
+        {"holds", holds_us.size()},
+        {"hold_p50_us", quantile(holds_us, 50)},
+        {"hold_p99_us", quantile(holds_us, 99)},
+        {"leave_p50_us", quantile(leaves_us_, 50)},
+        {"leave_p99_us", quantile(leaves_us_, 99)},
     };
     std::string line;
     for (const auto &count : counted) {
@@ -284,6 +396,9 @@ Options read_options(int argc, char **argv)
         {"window-ms", required_argument, nullptr, 't'},
         {"max-answers", required_argument, nullptr, 'm'},
         {"pid", required_argument, nullptr, 'P'},
+        {"timed", no_argument, nullptr, 'T'},
+        {"leave", required_argument, nullptr, 'l'},
+        {"backend-port", required_argument, nullptr, 'b'},
         {},
     };
     Options options;
@@ -318,6 +433,16 @@ Options read_options(int argc, char **argv)
         case 'P':
             options.pid =
                 static_cast<pid_t>(option_number(name, optarg, 1, 1 << 22));
+            break;
+        case 'T':
+            options.timed = true;
+            break;
+        case 'l':
+            options.leave = option_number(name, optarg, 1, 10000);
+            break;
+        case 'b':
+            options.backend_port =
+                static_cast<uint16_t>(option_number(name, optarg, 1, 65535));
             break;
         default:
             die("bench_load: its options are in tests/bench/load.cc");

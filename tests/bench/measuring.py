@@ -1,5 +1,6 @@
 """How the rows are measured, but for those of crowd.py and operations.py."""
 
+import concurrent.futures
 import contextlib
 import json
 import socket
@@ -10,7 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from parties import (ASKING, DAEMON, DIRECT, INTERVAL_MS, METERED, NGINX,
                      SHARED, Disturbed, Failed, spawn)
 from rows import (DECISION_BUDGET_US, LATENCY_BUDGET_US, MEMORY_BUDGET_KIB,
-                  REDIS_BUDGET_US, REDIS_CLIENTS, SPREAD_BUDGET,
+                  MIXED, REDIS_BUDGET_US, REDIS_CLIENTS, SPREAD_BUDGET,
                   TURN_BUDGET_US)
 
 # A row counts as disturbed when nginx's own rounds differ by more than this,
@@ -44,7 +45,7 @@ def summary(values):
             "max": max(values), "values": values}
 
 
-def interleave(bench, row, connections, window_ms):
+def interleave(bench, row, connections, window_ms, *more):
     """All rounds of a row: {name: [what bench_load counted, ...]}"""
     counted = {name: [] for name in row.asked}
     with contextlib.ExitStack() as stack:
@@ -55,7 +56,7 @@ def interleave(bench, row, connections, window_ms):
         for _ in range(bench.rounds):
             for party in parties:
                 counted[party.name].append(
-                    bench.load(row, party, window_ms, connections))
+                    bench.load(row, party, window_ms, connections, *more))
     return counted
 
 
@@ -142,6 +143,19 @@ def measure_turns(bench, row):
     with bench.party(METERED) as party:
         check(row, party)
         bench.load(row, party, int(bench.seconds * 2000), 2)
+    return {"unit": "us", "budget": TURN_BUDGET_US,
+            "parties": {DAEMON: {"turn": bench.longest_turn(METERED)}}}
+
+
+def measure_mixed(bench, row):
+    """All of MIXED at once, for as long as the slowest takes."""
+    with bench.party(METERED) as party, \
+            concurrent.futures.ThreadPoolExecutor(len(MIXED)) as pool:
+        for load in [pool.submit(bench.load, part, party,
+                                 int(bench.seconds * 4000),
+                                 bench.streams if part.paced else 2)
+                     for part in MIXED]:
+            load.result()
     return {"unit": "us", "budget": TURN_BUDGET_US,
             "parties": {DAEMON: {"turn": bench.longest_turn(METERED)}}}
 

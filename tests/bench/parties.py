@@ -40,6 +40,7 @@ RELOADED = "llm-proxyd reloading"
 SHARED = "llm-proxyd on Redis"
 # Beside the usual daemon others in one setting.
 CROWDED = "llm-proxyd with many clients"
+SCALED = "llm-proxyd with many clients and two workers"
 TWO_WORKERS = "llm-proxyd with two workers"
 MANY_TOKENS = "llm-proxyd with many tokens"
 PYTHON = "FastAPI"
@@ -102,6 +103,8 @@ defaults
     timeout client 60s
     timeout server 60s
     http-reuse always
+    option abortonclose
+    option http-no-delay
     default_backend models
 frontend clients
     bind 127.0.0.1:{port} backlog 4096
@@ -130,6 +133,7 @@ RELOADED_CONF = re.sub(r"TOKENS_JSON=(.|\n)*?]\n",
                        "CONTROL_SOCKET={dir}/control.sock\n", DAEMON_CONF)
 CROWDED_CONF = DAEMON_CONF.replace("MAX_CONNECTIONS=4096",
                                    "MAX_CONNECTIONS=10000")
+SCALED_CONF = CROWDED_CONF.replace("WORKERS=1", "WORKERS=2")
 TWO_WORKERS_CONF = DAEMON_CONF.replace("WORKERS=1", "WORKERS=2")
 TOKENS = 10_000
 SHARED_CONF = DAEMON_CONF + """
@@ -206,10 +210,10 @@ class Bench:
         path.chmod(0o600)
 
     @contextlib.contextmanager
-    def backend(self):
+    def backend(self, interval_ms=INTERVAL_MS, pieces=PACED_PIECES):
         child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
-                       "--paced-pieces", PACED_PIECES,
-                       "--interval-ms", INTERVAL_MS],
+                       "--paced-pieces", pieces,
+                       "--interval-ms", interval_ms],
                       self.cores[1], stdout=subprocess.PIPE, text=True)
         try:
             self.backend_port = int(child.stdout.readline())
@@ -265,6 +269,7 @@ class Bench:
             ASKED: (ASKED_CONF, [self.daemon, "-c"]),
             SHARED: (SHARED_CONF, [self.daemon, "-c"]),
             CROWDED: (CROWDED_CONF, [self.daemon, "-c"]),
+            SCALED: (SCALED_CONF, [self.daemon, "-c"]),
             TWO_WORKERS: (TWO_WORKERS_CONF, [self.daemon, "-c"]),
             MANY_TOKENS: (RELOADED_CONF, [self.daemon, "-c"]),
             PYTHON: ("{port} {backend} {token}",
@@ -287,9 +292,9 @@ class Bench:
         finally:
             stop(child)
 
-    def load(self, row, party, window_ms, connections):
+    def load(self, row, party, window_ms, connections, *more):
         """One window; returns what bench_load counted."""
-        asked = self.folder / "request"
+        asked = self.folder / f"request-{row.name}"
         asked.write_bytes(row.asked[party.name][0])
         command = [self.tool("bench_load"), "--port", party.port,
                    "--request", asked, "--connections", connections,
@@ -298,10 +303,11 @@ class Bench:
                    "--window-ms", window_ms]
         if party.pid:
             command += ["--pid", party.pid]
+        command += more
         child = spawn(command, self.cores[1], stdout=subprocess.PIPE,
                       stderr=subprocess.PIPE, text=True)
         try:
-            out, err = child.communicate(timeout=window_ms / 1000 + 30)
+            out, err = child.communicate(timeout=window_ms / 1000 + 60)
         finally:
             child.kill()
         if child.returncode != 0:

@@ -44,6 +44,22 @@ def ms_text(us):
     return f"{us / 1000:.1f} ms"
 
 
+def times_text(party):
+    return ", ".join(ms_text(party[key]["median"]) for key in ("hold", "leave"))
+
+
+def scale_text(party):
+    last = party["points"][-1]
+    return (f"{last['streams']}: {last['per_piece']:.1f} "
+            f"({last['in_time']:.1%} in time)")
+
+
+def scale_ratio(parties):
+    return ", ".join(
+        f"{ours['per_piece'] / base['per_piece']:.2f}" for ours, base in
+        zip(parties[DAEMON]["points"], parties[NGINX]["points"]))
+
+
 @dataclass
 class Kind:
     """What a row of one kind shows: of a party, of the ratio of its parties,
@@ -61,6 +77,12 @@ KINDS = {
         budget="<= {} KiB, <= {} KiB".format),
     "turns": Kind(lambda party: ms_text(party["turn"]),
                   budget=lambda us: f"<= {us / 1000:.0f} ms"),
+    "mixed": Kind(lambda party: ms_text(party["turn"]),
+                  budget=lambda us: f"<= {us / 1000:.0f} ms"),
+    "times": Kind(times_text, budget=lambda held, left:
+                  f"<= {held / 1000:.0f} ms, <= {left / 1000:.0f} ms"),
+    "proof": Kind(lambda party: f"{party['median']:.0f}/s"),
+    "scale": Kind(scale_text, scale_ratio),
     "embeddings": Kind(
         lambda party: ms_text(party["translate"]),
         lambda parties: "{:.2f}".format(

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 from parties import (ASKING, CROWDED, DAEMON, DIRECT, HAPROXY, MANY_TOKENS,
-                     METERED, NGINX, PIECES, PYTHON, RELOADED, SHARED, TOKEN, TWO_WORKERS)
+                     METERED, NGINX, PIECES, PYTHON, RELOADED, SCALED, SHARED,
+                     TOKEN, TWO_WORKERS)
 
 # What is sent. An SDK's request has about these headers, so every proxy reads
 # and passes on as many as it will in practice.
@@ -162,6 +163,10 @@ BODIES = [
 LATENCY = Row("latency", "added latency, one client, plain chat",
               {DIRECT: (chat("bench"), is_chat), **ROWS[0].asked},
               kind="latency")
+TIMES = Row("times", "p99 of how long a piece is held, and of how long a "
+            "backend works for a client that left",
+            {DIRECT: (chat("paced", True), None), **ROWS[4].asked},
+            paced=True, kind="times")
 MEMORY = Row("memory", "RssAnon: at start, per open stream", ROWS[4].asked,
              paced=True, kind="memory")
 OLLAMA_MEMORY = Row(
@@ -176,6 +181,12 @@ TURNS = [
     Row("turn-chat", "longest turn: 20 MiB chat to vLLM",
         {METERED: (long_chat(LARGEST), is_chat)}, kind="turns"),
 ]
+# What asks for the longest turns together.
+MIXED = [*(Row(row.name, row.title, row.asked) for row in TURNS),
+         Row("turn-streams", "streams", {
+             METERED: (chat("vllm:paced", True), None)}, paced=True)]
+TURNS_MIXED = Row("turn-mixed", "longest turn: all these at once, beside "
+                  "many streams", {}, kind="mixed")
 EMBEDDINGS = Row("embeddings", "256 embeddings of 1024 to base64, ratio to "
                  "jansson reading them", {}, budget=2.0, kind="embeddings")
 # Requests per second of all processes on one core, nginx with nothing to ask
@@ -204,6 +215,14 @@ SPREAD = Row("workers", "plain chat with WORKERS=2, and with 10,000 tokens, "
              {DAEMON: ROWS[0].asked[DAEMON],
               TWO_WORKERS: ROWS[0].asked[DAEMON],
               MANY_TOKENS: ROWS[0].asked[DAEMON]}, kind="spread")
+# Whether what is measured against is fast enough.
+PROOF = Row("proof", "chats a second by wrk: through each, and of the backend "
+            "alone", {DIRECT: ROWS[0].asked[NGINX], **ROWS[0].asked},
+            kind="proof")
+# Only when asked for: what takes long.
+SCALE = Row("scale", "paced streams at 5 pieces a second, as many as can be",
+            {NGINX: ROWS[4].asked[NGINX], SCALED: ROWS[4].asked[DAEMON]},
+            paced=True, kind="scale")
 # The design that this one replaces.
 REFERENCE = Row("python", "plain chat, and by FastAPI, httpx and uvicorn",
                 {NGINX: ROWS[0].asked[NGINX], DAEMON: ROWS[0].asked[DAEMON],
@@ -213,10 +232,14 @@ REDIS_BUDGET_US = 15
 # So many clients ask 5,000 times a second or more.
 REDIS_CLIENTS = 4
 TURN_BUDGET_US = 5000
+STREAM_BUDGET_US = (5000, 50_000)   # held, left
 SPREAD_BUDGET = (0.10, 0.15)        # two workers, many tokens
 CROWD_BUDGET = 0.15
 IDLE_BUDGET = (6, 0.001)            # KiB a client, share of a core
 LATENCY_BUDGET_US = (100, 500)      # p50, p99
 MEMORY_BUDGET_KIB = (4096, 24)      # at start, per stream
-ALL_ROWS = (ROWS + BODIES + [REFERENCE, ORACLE, LATENCY, MEMORY, OLLAMA_MEMORY] + TURNS
-            + [EMBEDDINGS, DECISION, REDIS, CROWD, IDLE, SPREAD, START, RELOAD])
+ALL_ROWS = (ROWS + BODIES
+            + [PROOF, REFERENCE, ORACLE, LATENCY, TIMES, MEMORY, OLLAMA_MEMORY]
+            + TURNS + [TURNS_MIXED, EMBEDDINGS, DECISION, REDIS, CROWD, IDLE,
+                       SPREAD, START, RELOAD])
+MORE_ROWS = [SCALE]
