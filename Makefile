@@ -79,12 +79,17 @@ fuzz: deps-check build-fuzz
 	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); \
 	done
 
-bench: deps-bench all build/bench-venv/.done
+bench: deps-bench all build/bench-venv/.done \
+    $(if $(filter litellm,$(ROW)),build/litellm-venv/.done)
 	python3 tests/bench/bench.py $(if $(ROW),--row $(ROW))
 
 # What it costs to have as many streams open as this machine allows.
 scale: deps-bench all build/bench-venv/.done
 	python3 tests/bench/bench.py --row scale --picture contrib/scale.svg
+
+build/litellm-venv/.done: tests/bench/litellm.txt
+	python3 -m venv build/litellm-venv && build/litellm-venv/bin/pip install \
+	    -q --disable-pip-version-check -r $< && touch $@
 
 # Without it the bench goes on, and says so.
 build/bench-venv/.done: tests/bench/requirements.txt

@@ -44,8 +44,13 @@ SCALED = "llm-proxyd with many clients and two workers"
 TWO_WORKERS = "llm-proxyd with two workers"
 MANY_TOKENS = "llm-proxyd with many tokens"
 PYTHON = "FastAPI"
+LITELLM = "LiteLLM"
 # Where `make bench` puts what the reference needs.
 PYTHON_OF_REFERENCE = ROOT / "build/bench-venv/bin/python"
+
+# The same of LiteLLM, whose row is only measured when asked for.
+LITELLM_PROGRAM = ROOT / "build/litellm-venv/bin/litellm"
+START_SECONDS = {LITELLM: 60}
 
 SEARCH = os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin"
 
@@ -135,6 +140,18 @@ CROWDED_CONF = DAEMON_CONF.replace("MAX_CONNECTIONS=4096",
                                    "MAX_CONNECTIONS=10000")
 SCALED_CONF = CROWDED_CONF.replace("WORKERS=1", "WORKERS=2")
 TWO_WORKERS_CONF = DAEMON_CONF.replace("WORKERS=1", "WORKERS=2")
+# Our token, which is too short for it.
+LITELLM_CONF = """
+model_list:
+  - model_name: bench
+    litellm_params:
+      model: openai/bench
+      api_base: http://127.0.0.1:{backend}/v1
+      api_key: none
+general_settings:
+  master_key: {token}
+  dangerously_permit_weak_or_unset_master_key: true
+"""
 TOKENS = 10_000
 SHARED_CONF = DAEMON_CONF + """
 RATE_LIMIT_STORE=redis
@@ -274,6 +291,9 @@ class Bench:
             MANY_TOKENS: (RELOADED_CONF, [self.daemon, "-c"]),
             PYTHON: ("{port} {backend} {token}",
                      [PYTHON_OF_REFERENCE, HERE / "reference.py"]),
+            LITELLM: (LITELLM_CONF,
+                      [LITELLM_PROGRAM, "--host", "127.0.0.1", "--port", port,
+                       "--num_workers", 1, "--config"]),
             METERED: (DAEMON_CONF,
                       [self.daemon.with_name(METERED), "-c"]),
             RELOADED: (RELOADED_CONF,
@@ -283,11 +303,13 @@ class Bench:
         errors = self.folder / f"{name}.stderr"
         with open(errors, "wb") as stderr:
             # Nothing from the environment may change a proxy's settings.
+            # LiteLLM takes its prices from the package, not from the net.
             child = spawn(command + [config], self.cores[0], stderr=stderr,
                           env={"PATH": SEARCH,
-                               "LLM_PROXY_MEASURE_TURNS": "1"})
+                               "LLM_PROXY_MEASURE_TURNS": "1",
+                               "LITELLM_LOCAL_MODEL_COST_MAP": "True"})
         try:
-            wait_for(port, child, errors)
+            wait_for(port, child, errors, START_SECONDS.get(name, 5))
             yield Party(name, port, child.pid, rss_anon_kib(child.pid))
         finally:
             stop(child)

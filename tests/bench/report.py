@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from parties import DAEMON, HAPROXY, NGINX, PYTHON
+from parties import DAEMON, HAPROXY, LITELLM, NGINX, PYTHON
 
 COLUMNS = ["CPU per request", "nginx, us", "HAProxy, us", "llm-proxyd, us",
            "ratio to nginx", "target", "budget"]
@@ -19,11 +19,10 @@ def ratio_text(parties):
 
 
 def reference_text(parties):
-    if PYTHON not in parties:
-        return ratio_text(parties)
-    other = parties[PYTHON]
-    return (f"{ratio_text(parties)}; FastAPI {other['ratio']['median']:.0f} "
-            f"({other['median']:.0f} us)")
+    return ratio_text(parties) + "".join(
+        f"; {name} {parties[name]['ratio']['median']:.0f} "
+        f"({parties[name]['median']:.0f} us)"
+        for name in (PYTHON, LITELLM) if name in parties)
 
 
 def over_text(party):

@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from parties import (ASKING, CROWDED, DAEMON, DIRECT, HAPROXY, MANY_TOKENS,
-                     METERED, NGINX, PIECES, PYTHON, RELOADED, SCALED, SHARED,
-                     TOKEN, TWO_WORKERS)
+from parties import (ASKING, CROWDED, DAEMON, DIRECT, HAPROXY, LITELLM,
+                     MANY_TOKENS, METERED, NGINX, PIECES, PYTHON, RELOADED,
+                     SCALED, SHARED, TOKEN, TWO_WORKERS)
 
 # What is sent. An SDK's request has about these headers, so every proxy reads
 # and passes on as many as it will in practice.
@@ -227,6 +227,10 @@ SCALE = Row("scale", "paced streams at 5 pieces a second, as many as can be",
 REFERENCE = Row("python", "plain chat, and by FastAPI, httpx and uvicorn",
                 {NGINX: ROWS[0].asked[NGINX], DAEMON: ROWS[0].asked[DAEMON],
                  PYTHON: ROWS[0].asked[NGINX]}, kind="reference")
+GATEWAY = Row("litellm", "plain chat, and by LiteLLM with one key",
+              {NGINX: ROWS[0].asked[NGINX], DAEMON: ROWS[0].asked[DAEMON],
+               LITELLM: ROWS[0].asked[NGINX]}, kind="reference",
+              connections=8)
 DECISION_BUDGET_US = 1
 REDIS_BUDGET_US = 15
 # So many clients ask 5,000 times a second or more.
@@ -242,4 +246,4 @@ ALL_ROWS = (ROWS + BODIES
             + [PROOF, REFERENCE, ORACLE, LATENCY, TIMES, MEMORY, OLLAMA_MEMORY]
             + TURNS + [TURNS_MIXED, EMBEDDINGS, DECISION, REDIS, CROWD, IDLE,
                        SPREAD, START, RELOAD])
-MORE_ROWS = [SCALE]
+MORE_ROWS = [SCALE, GATEWAY]

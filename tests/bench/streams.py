@@ -7,7 +7,7 @@ import statistics
 import subprocess
 
 from crowd import most_clients
-from measuring import check, demand_core, interleave, summary
+from measuring import demand_core, interleave, summary
 from parties import (DAEMON, DIRECT, PYTHON_OF_REFERENCE, ROOT, SCALED,
                      Disturbed, Failed)
 from rows import STREAM_BUDGET_US
