@@ -81,7 +81,8 @@ public:
     {
         target_.trust = std::move(trust);
     }
-    bool ready() const { return state_ == State::Ready; }
+    // Not any more when a write has failed, of which the user hears later.
+    bool ready() const { return state_ == State::Ready && fault_ == nullptr; }
     bool connecting() const { return state_ == State::Connecting; }
     static std::string version();
 

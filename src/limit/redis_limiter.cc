@@ -65,11 +65,11 @@ void RedisRoom::configure(const Config &config)
         return;
     }
     connection_.use(std::move(target));
-    owed_.clear();
     if (!calls_.empty()) {
         // They were asked of the server that was left.
         on_store_lost(kConnectionLost, "REDIS_URL has changed");
     }
+    owed_.clear(); // to that server
     starting_ = connection_.connecting();
 }
 
@@ -133,7 +133,7 @@ void RedisRoom::return_receipt(const Principal &principal,
     if (stamp.source == LimitStamp::Source::StandIn) {
         undo(account, stamp);
     }
-    // A client may show a receipt as often as it likes.
+    // So many clients may show receipts at once.
     if ((principal.rpm == 0 && principal.rpd == 0) ||
         calls_.size() >= kMaxCalls) {
         return;
@@ -210,16 +210,23 @@ void RedisRoom::give_back(const Account &account, uint64_t units,
     give_back(std::move(call));
 }
 
-// What Redis cannot be told now it is told when it is there: the stamp keeps
-// a unit out of windows that are not its own. What was sent and not answered
-// is not sent again; it may have been counted.
+// What was sent and not answered is not sent again: it may have been counted.
 void RedisRoom::give_back(Call call)
 {
     call.refund = true;
     if (connection_.ready()) {
         const uint64_t id = ++last_id_;
         send(id, calls_.emplace(id, std::move(call)).first->second);
-    } else if (owed_.size() < kMaxCalls) {
+    } else {
+        owe(std::move(call));
+    }
+}
+
+// What Redis cannot be told now it is told when it is there: the stamp keeps
+// a unit out of windows that are not its own.
+void RedisRoom::owe(Call call)
+{
+    if (owed_.size() < kMaxOwed) {
         owed_.push_back(std::move(call));
     } else {
         log_debug("rate limits: %llu units are not given back",
@@ -290,10 +297,17 @@ void RedisRoom::reset(const Principal &principal, ResetDone done)
     connection_.remove(id, redis_key(account.digest));
 }
 
-// Units of a lease were taken from windows that are no more.
+// Units of a lease were taken from windows that are no more, and so were
+// those that are owed.
 void RedisRoom::forget_token(const Principal &principal)
 {
     local_of(Account(principal)) = LocalAnswer();
+    owed_.erase(std::remove_if(owed_.begin(), owed_.end(),
+                               [&](const Call &call) {
+                                   return call.account.digest ==
+                                          principal.digest;
+                               }),
+                owed_.end());
 }
 
 void RedisRoom::on_store_ready()
@@ -415,6 +429,10 @@ void RedisRoom::on_fault(Calls::iterator at, std::string_view text)
     const bool lost = fault.reaction == Reaction::Reconnect ||
                       fault.reaction == Reaction::Slow;
     if (lost) {
+        if (call.refund) { // known not to be counted
+            owe(std::move(call));
+            calls_.erase(at);
+        }
         connection_.drop(fault, text); // and all calls with it
         return;
     }

@@ -51,8 +51,9 @@ public:
     void forget_token(const Principal &principal) override;
 
 private:
-    // That are not answered, and that wait to be given back.
-    static constexpr size_t kMaxCalls = 10'000;
+    static constexpr size_t kMaxCalls = 10'000; // without an answer
+    // They go out in one turn, before those who wait for a decision.
+    static constexpr size_t kMaxOwed = 1000;
 
     struct Call {
         explicit Call(const Account &who) : account(who) {}
@@ -94,6 +95,7 @@ private:
     void give_back(const Account &account, uint64_t units,
                    const LimitStamp &stamp);
     void give_back(Call call);
+    void owe(Call call);
     void give_leases_back(bool all);
     void undo(const Account &account, const LimitStamp &stamp);
     void on_charged(Calls::iterator at);

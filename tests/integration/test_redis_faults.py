@@ -477,3 +477,38 @@ def test_a_unit_goes_back_to_a_server_that_was_away(redis, counting):
         assert served.answer().status == 200
     # What reached the backend is not given back.
     assert by_redis(daemon).header("x-ratelimit-remaining-requests") == "2"
+
+
+def test_several_units_go_back_where_nobody_reads(redis, counting):
+    """The first write is answered by a reset, the second one finds it: what
+    those two carried stays spent."""
+    store = redis(appendonly="yes")
+    gate = threading.Event()
+
+    def held(got, peer):
+        gate.wait(20)
+        ok(got, peer)
+
+    daemon, behind = counting(store.url, held, WORKERS=1, QUEUE_SIZE=10,
+                              BACKEND_MAX_INFLIGHT=1,
+                              tokens=limited(rpm=100))
+    with Client(daemon.port) as served:
+        served.send(request(body=chat()))
+        behind.wait_requests(1)
+        queued = [Client(daemon.port) for _ in range(6)]
+        for client in queued:
+            client.send(request(body=chat()))
+        store.wait_field(KEY, "c", 7)
+        settle(daemon.port)
+        # In one turn of the loop it learns of all, of the server last.
+        daemon.freeze()
+        for client in queued:
+            client.close()
+        store.kill()
+        daemon.thaw()
+        daemon.wait_access(6)
+        store.start()
+        store.wait_field(KEY, "c", 3)
+        gate.set()
+        assert served.answer().status == 200
+    assert by_redis(daemon, "100").status == 200
