@@ -86,23 +86,20 @@ public:
     }
 
 private:
-    bool leads() const
+    bool leads(uint64_t by) const
     {
         return worker_.loads_.clients[worker_.index_].load(
-                   std::memory_order_relaxed) > worker_.loads_.least() + kLead;
+                   std::memory_order_relaxed) > worker_.loads_.least() + by;
     }
 
     void on_io(bool, bool) override
     {
-        int taken = 0;
-        while (taken < kAtOnce && !leads() && accept_one()) {
-            taken++;
-        }
-        if (taken > 0) {
+        if (leads(kLead)) {
+            step_back(kStepBackMs);
             return;
         }
-        if (leads()) {
-            step_back(kStepBackMs);
+        if (accept_one()) {
+            accept_more();
             return;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
@@ -112,6 +109,18 @@ private:
             step_back(kExhaustedMs);
         }
         // Otherwise another worker was faster.
+    }
+
+    // As long as no other worker has fewer clients.
+    void accept_more()
+    {
+        int taken = 1;
+        while (taken < kAtOnce && !leads(0) && accept_one()) {
+            taken++;
+        }
+        if (taken == kAtOnce) {
+            step_back(0); // those who are served already come first
+        }
     }
 
     void on_timer(Timer &) override { watch_.want(true, false); }
@@ -173,8 +182,9 @@ void Worker::run()
     }
     loop_.run();
     if (measures_turns()) {
-        log_notice("worker %zu: longest turn %lld us", index_,
-                   static_cast<long long>(loop_.longest_turn_us()));
+        log_notice("worker %zu: longest turn %lld us, round %lld us", index_,
+                   static_cast<long long>(loop_.longest_turn_us()),
+                   static_cast<long long>(loop_.longest_round_us()));
     }
     helper_.end(); // nothing is at work in what ends next
     tell_connections(&Connection::shut_down);

@@ -20,9 +20,9 @@ namespace
 {
 
 // Descriptors of one turn: about half a millisecond of small pieces.
-constexpr int kOfTurn = 32;
+constexpr int kServedPerTurn = 32;
 // Asking costs as much as all that are ready, so not after each turn.
-constexpr int kOfPoll = 512;
+constexpr int kServedPerRound = 512;
 
 } // namespace
 
@@ -122,11 +122,10 @@ EventLoop::EventLoop()
     }
     base_ = event_base_new_with_config(config);
     event_config_free(config);
-    if (base_ != nullptr) {
-        event_base_priority_init(base_, static_cast<int>(Urgency::Fair) + 1);
-    }
     wake_fd_ = Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (base_ == nullptr || !wake_fd_.valid()) {
+    constexpr int kPriorities = static_cast<int>(Urgency::Fair) + 1;
+    if (base_ == nullptr || !wake_fd_.valid() ||
+        event_base_priority_init(base_, kPriorities) == -1) {
         fatal("cannot create an event loop");
     }
     wake_event_ =
@@ -151,6 +150,8 @@ void EventLoop::run()
         }
         end_turn();
         served_ = 0;
+        longest_round_ns_ = std::max(longest_round_ns_, round_ns_);
+        round_ns_ = 0;
     }
 }
 
@@ -158,9 +159,9 @@ void EventLoop::run()
 void EventLoop::count_served()
 {
     served_++;
-    if (served_ == kOfPoll) {
+    if (stopped_ || served_ == kServedPerRound) {
         event_base_loopbreak(base_);
-    } else if (served_ % kOfTurn == 0) {
+    } else if (served_ % kServedPerTurn == 0) {
         end_turn();
     }
 }
@@ -174,7 +175,9 @@ void EventLoop::note_turn()
     const int64_t now_ns =
         static_cast<int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
     if (turn_began_ns_ > 0) { // the first turn began before the measuring
-        longest_turn_ns_ = std::max(longest_turn_ns_, now_ns - turn_began_ns_);
+        const int64_t took_ns = now_ns - turn_began_ns_;
+        longest_turn_ns_ = std::max(longest_turn_ns_, took_ns);
+        round_ns_ += took_ns;
     }
     turn_began_ns_ = now_ns;
 }

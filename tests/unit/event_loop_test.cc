@@ -2,6 +2,7 @@
 #include "llm_proxy/loop/event_loop.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -17,22 +18,25 @@ namespace
 constexpr int kCrowd = 100;
 
 // Ready from the start; writes down that it was served, once.
-class Guest final : private IoHandler
+class Guest final : public Buried, private IoHandler
 {
 public:
-    Guest(EventLoop &loop, int name, std::vector<int> &served)
+    Guest(EventLoop &loop, int name, std::vector<int> &served,
+          Urgency urgency = Urgency::Fair)
         : name_(name), served_(served),
           fd_(eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)),
-          watch_(loop, fd_.get(), *this)
+          watch_(loop, fd_.get(), *this, urgency)
     {
-        watch_.want(true, false);
+        watch_.want(true, true);
     }
+    std::function<void()> then = [] {};
 
 private:
     void on_io(bool, bool) override
     {
         served_.push_back(name_);
         watch_.want(false, false);
+        then();
     }
 
     int name_;
@@ -97,10 +101,45 @@ static void a_crowd_takes_several_turns(void **)
     }
 }
 
+static void who_others_wait_behind_comes_first(void **)
+{
+    constexpr int kLate = 20; // and yet heard of with the first
+    EventLoop loop;
+    std::vector<int> served;
+    std::vector<std::unique_ptr<Guest>> crowd;
+    for (int i = 0; i < kCrowd; i++) {
+        crowd.push_back(std::make_unique<Guest>(
+            loop, i, served, i == kLate ? Urgency::Soon : Urgency::Fair));
+    }
+    const Turns turns(loop, served);
+    loop.run();
+    assert_int_equal(served.front(), kLate);
+}
+
+// Each is freed while the loop still holds it as writable, and those behind
+// it as both.
+static void the_served_may_be_buried(void **)
+{
+    EventLoop loop;
+    std::vector<int> served;
+    std::vector<std::unique_ptr<Guest>> crowd(kCrowd);
+    for (int i = 0; i < kCrowd; i++) {
+        std::unique_ptr<Guest> &guest = crowd[static_cast<size_t>(i)];
+        guest = std::make_unique<Guest>(loop, i, served);
+        guest->then = [&loop, &guest] { loop.bury(std::move(guest)); };
+    }
+    const Turns turns(loop, served);
+    loop.run();
+    loop.free_buried();
+    assert_int_equal(served.size(), kCrowd);
+}
+
 int main()
 {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_crowd_takes_several_turns),
+        cmocka_unit_test(who_others_wait_behind_comes_first),
+        cmocka_unit_test(the_served_may_be_buried),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }

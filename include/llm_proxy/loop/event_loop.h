@@ -133,6 +133,8 @@ public:
     void measure_turns() { turn_began_ns_ = 0; }
     // Of the longest turn so far, in microseconds; 0 unless measured.
     int64_t longest_turn_us() const { return longest_turn_ns_ / 1000; }
+    // The same from one look at timers and listeners to the next.
+    int64_t longest_round_us() const { return longest_round_ns_ / 1000; }
 
     // Hands `task` to the loop's thread; it runs in one of the next turns, in
     // the order of posting. Not for the request path: it allocates. A task
@@ -155,16 +157,17 @@ public:
     // More than 2 ms, 3 at most, have gone by in this turn: what can wait
     // should wait for the next. Reads the clock.
     bool turn_is_long();
-
-    // IoWatch's, when one more descriptor was served. A turn ends after a few
-    // dozen, so that a crowd that comes or leaves at once does not hold back
-    // what waits for that, and the kernel is asked again after a few hundred.
-    void count_served();
     event_base *base() { return base_; }
 
 private:
+    friend class IoWatch; // calls count_served()
+
     static void wake_cb(int fd, short what, void *arg) noexcept;
     void run_posted();
+    // A turn ends after a few dozen, so that a crowd that comes or leaves at
+    // once does not hold back what waits for that, and the kernel is asked
+    // again after a few hundred.
+    void count_served();
     void end_turn();
     void note_turn();
 
@@ -176,9 +179,11 @@ private:
     std::vector<std::unique_ptr<Buried>> graveyard_;
     std::vector<TurnEndHandler *> turn_end_;
     int64_t now_ms_ = -1;
-    int served_ = 0;             // since the kernel was asked
+    int served_ = 0;             // since libevent returned
     int64_t turn_began_ns_ = -1; // on the thread's CPU; -1 = not measured
     int64_t longest_turn_ns_ = 0;
+    int64_t round_ns_ = 0; // of this round's turns
+    int64_t longest_round_ns_ = 0;
     bool stopped_ = false;
 };
 
