@@ -218,8 +218,8 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	    $(addprefix -r ,$(REQUIREMENTS))
 	@touch $@
 
-.PHONY: all run demo scale check check-trixie check-sandbox check-clang packages \
-	lint asan tsan fuzz bench counts format install-places install dist \
+.PHONY: all run demo scale check check-trixie check-sandbox check-clang \
+	packages lint asan tsan fuzz bench counts format install-places install dist \
 	deb check-deb check-deb-trixie lint-deb rpm check-rpm apk \
 	check-openrc check-container check-reproducible sbom deps deps-check \
 	deps-bench deps-package clean build-release build-asan build-tsan \

@@ -26,9 +26,9 @@ step() {
 
 # A failure that is wanted; that there is no such command is none.
 fails() {
-    code=0
-    "$@" || code=$?
-    [ $code -ne 0 ] && [ $code -ne 127 ]
+    wanted=0
+    "$@" || wanted=$?
+    [ $wanted -ne 0 ] && [ $wanted -ne 127 ]
 }
 
 # eventually COMMAND...: within 20 s
