@@ -305,12 +305,13 @@ uint64_t Load::events() const
     return sum;
 }
 
-// The value below which `percent` of the sorted values lie.
+// The least value that `percent` of the sorted values do not exceed.
 uint64_t quantile(const std::vector<int64_t> &sorted, size_t percent)
 {
-    return sorted.empty() ? 0
-                          : static_cast<uint64_t>(
-                                sorted[(sorted.size() - 1) * percent / 100]);
+    return sorted.empty()
+               ? 0
+               : static_cast<uint64_t>(
+                     sorted[(sorted.size() * percent + 99) / 100 - 1]);
 }
 
 void Load::run()
@@ -331,21 +332,11 @@ void Load::run()
         options_.pid == 0 ? ProcessCost() : read_process_cost(options_.pid);
     int64_t window_ns = now_ns() - begin_ns;
 
-    const uint64_t events_counted = events() - events_before;
     std::sort(latencies_ns_.begin(), latencies_ns_.end());
     std::sort(holds_us_.begin(), holds_us_.end());
-    const std::vector<int64_t> holds_us = std::move(holds_us_);
-    holds_us_.clear();
-    if (options_.leave > 0) {
-        leave_some();
-    }
-    std::sort(leaves_us_.begin(), leaves_us_.end());
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counted[] = {
+    std::vector<std::pair<const char *, uint64_t>> counted = {
         {"answers", latencies_ns_.size()},
-        {"events", events_counted},
+        {"events", events() - events_before},
         {"bytes", bytes_},
         {"window_ns", static_cast<uint64_t>(window_ns)},
         {"cpu_ns", after.cpu_ns - before.cpu_ns},
@@ -353,17 +344,19 @@ void Load::run()
         {"rss_anon_kib", after.rss_anon_kib},
         {"p50_ns", quantile(latencies_ns_, 50)},
         {"p99_ns", quantile(latencies_ns_, 99)},
-        {"holds", holds_us.size()},
-        {"hold_p50_us", quantile(holds_us, 50)},
-        {"hold_p99_us", quantile(holds_us, 99)},
-        {"leave_p50_us", quantile(leaves_us_, 50)},
-        {"leave_p99_us", quantile(leaves_us_, 99)},
+        {"holds", holds_us_.size()},
+        {"hold_p99_us", quantile(holds_us_, 99)},
     };
+    if (options_.leave > 0) {
+        leave_some();
+        std::sort(leaves_us_.begin(), leaves_us_.end());
+        counted.emplace_back("leave_p99_us", quantile(leaves_us_, 99));
+    }
     std::string line;
-    for (const auto &count : counted) {
+    for (const auto &[name, value] : counted) {
         line += line.empty() ? "{\"" : ", \"";
-        line += count.name;
-        line += "\": " + std::to_string(count.value);
+        line += name;
+        line += "\": " + std::to_string(value);
     }
     say(line + "}");
 }

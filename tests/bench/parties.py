@@ -336,13 +336,14 @@ class Bench:
             raise Failed(f"{party.name}: {first_line(err)}")
         return json.loads(out)
 
-    def longest_turn(self, name):
+    def longest_turn(self, name, what="turn"):
         """Of the loops of one that has ended, in us; CPU time, so that nobody
-        else on the core is counted."""
+        else on the core is counted. A "round" is some turns, from one look at
+        timers and listeners to the next."""
         said = (self.folder / f"{name}.stderr").read_text(errors="replace")
-        turns = re.findall(r"longest turn (\d+) us", said)
+        turns = re.findall(rf"longest .*?\b{what} (\d+) us", said)
         if not turns:
-            raise Failed(f"{name} did not say its longest turn")
+            raise Failed(f"{name} did not say its longest {what}")
         return max(map(int, turns))
 
 

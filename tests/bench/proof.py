@@ -52,10 +52,10 @@ def measure_proof(bench, row):
         for party in [stack.enter_context(bench.party(name))
                       for name in row.asked]:
             rates[party.name] = ask(bench, row, party)
-    alone = rates.pop(DIRECT)
-    if alone < LEAST * max(rates.values()):
+    alone, best = rates[DIRECT], max(rate for name, rate in rates.items()
+                                     if name != DIRECT)
+    if alone < LEAST * best:
         raise Disturbed(f"the backend answers {alone:.0f}/s, a proxy "
-                        f"{max(rates.values()):.0f}/s")
-    return {"unit": "1/s", "alone": alone,
-            "parties": {name: {"median": rate}
-                        for name, rate in rates.items()}}
+                        f"{best:.0f}/s")
+    return {"unit": "1/s", "parties": {name: {"median": rate}
+                                       for name, rate in rates.items()}}

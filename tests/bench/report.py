@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from parties import DAEMON, HAPROXY, LITELLM, NGINX, PYTHON
+from parties import DAEMON, DIRECT, HAPROXY, LITELLM, NGINX, PYTHON
 
 COLUMNS = ["CPU per request", "nginx, us", "HAProxy, us", "llm-proxyd, us",
            "ratio to nginx", "target", "budget"]
@@ -76,11 +76,13 @@ KINDS = {
         budget="<= {} KiB, <= {} KiB".format),
     "turns": Kind(lambda party: ms_text(party["turn"]),
                   budget=lambda us: f"<= {us / 1000:.0f} ms"),
-    "mixed": Kind(lambda party: ms_text(party["turn"]),
-                  budget=lambda us: f"<= {us / 1000:.0f} ms"),
+    "mixed": Kind(lambda party: f"turn {ms_text(party['turn'])}, "
+                                f"round {ms_text(party['round'])}",
+                  budget=lambda us: f"turn <= {us / 1000:.0f} ms"),
     "times": Kind(times_text, budget=lambda held, left:
                   f"<= {held / 1000:.0f} ms, <= {left / 1000:.0f} ms"),
-    "proof": Kind(lambda party: f"{party['median']:.0f}/s"),
+    "proof": Kind(lambda party: f"{party['median']:.0f}/s",
+                  lambda parties: f"{parties[DIRECT]['median']:.0f}/s"),
     "scale": Kind(scale_text, scale_ratio),
     "embeddings": Kind(
         lambda party: ms_text(party["translate"]),

@@ -181,7 +181,7 @@ TURNS = [
     Row("turn-chat", "longest turn: 20 MiB chat to vLLM",
         {METERED: (long_chat(LARGEST), is_chat)}, kind="turns"),
 ]
-# What asks for the longest turns together.
+# What asks for the longest turns, together.
 MIXED = [*(Row(row.name, row.title, row.asked) for row in TURNS),
          Row("turn-streams", "streams", {
              METERED: (chat("vllm:paced", True), None)}, paced=True)]
@@ -216,11 +216,12 @@ SPREAD = Row("workers", "plain chat with WORKERS=2, and with 10,000 tokens, "
               TWO_WORKERS: ROWS[0].asked[DAEMON],
               MANY_TOKENS: ROWS[0].asked[DAEMON]}, kind="spread")
 # Whether what is measured against is fast enough.
-PROOF = Row("proof", "chats a second by wrk: through each, and of the backend "
-            "alone", {DIRECT: ROWS[0].asked[NGINX], **ROWS[0].asked},
+PROOF = Row("proof", "chats a second by wrk: through each; the backend alone "
+            "(one round)", {DIRECT: ROWS[0].asked[NGINX], **ROWS[0].asked},
             kind="proof")
 # Only when asked for: what takes long.
-SCALE = Row("scale", "paced streams at 5 pieces a second, as many as can be",
+SCALE = Row("scale", "9,000 paced streams at 5 pieces a second; ratios from 100 on "
+            "(one round)",
             {NGINX: ROWS[4].asked[NGINX], SCALED: ROWS[4].asked[DAEMON]},
             paced=True, kind="scale")
 # The design that this one replaces.

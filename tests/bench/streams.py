@@ -23,7 +23,7 @@ HERE = ROOT / "tests/bench"
 
 
 def measure_times(bench, row):
-    """Over all rounds the worst of each round's p99."""
+    """A round's p99 is its value; of 50 who leave that is the slowest."""
     counted = interleave(bench, row, bench.streams, int(bench.seconds * 1000),
                          "--timed", "--leave", LEAVES,
                          "--backend-port", bench.backend_port)
@@ -34,7 +34,7 @@ def measure_times(bench, row):
         raise Disturbed(f"pieces are {late} us late without a proxy")
     for name, samples in counted.items():
         for sample in samples:
-            if sample["holds"] < 0.99 * sample["events"]:
+            if sample["holds"] < 0.9 * sample["events"]:
                 raise Failed(f"{name}: of {sample['events']} pieces only "
                              f"{sample['holds']} say when they were sent")
     return {"unit": "us", "budget": STREAM_BUDGET_US, "parties": {
@@ -44,7 +44,7 @@ def measure_times(bench, row):
 
 
 def measure_scale(bench, row):
-    """As many streams as this process may have, 5 pieces a second each."""
+    """5 pieces a second each."""
     points = {name: [] for name in row.asked}
     most = most_clients()
     wide = dataclasses.replace(bench, streams=most)
