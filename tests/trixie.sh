@@ -61,7 +61,8 @@ enter() {
 # for whatever loses its parent, as a shell does.
 run_suites() {
     if [ -e "$host_ca" ]; then
-        export SSL_CERT_FILE="$host_ca" PIP_CERT="$host_ca"
+        export SSL_CERT_FILE="$host_ca" PIP_CERT="$host_ca" \
+            NODE_EXTRA_CA_CERTS="$host_ca"
     fi
     cd /src
     if [ "$1" = --make ]; then
