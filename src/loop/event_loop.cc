@@ -23,6 +23,7 @@ namespace
 constexpr int kServedPerTurn = 32;
 // Asking costs as much as all that are ready, so not after each turn.
 constexpr int kServedPerRound = 512;
+constexpr int kPriorities = static_cast<int>(Urgency::Fair) + 1;
 
 } // namespace
 
@@ -123,7 +124,6 @@ EventLoop::EventLoop()
     base_ = event_base_new_with_config(config);
     event_config_free(config);
     wake_fd_ = Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    constexpr int kPriorities = static_cast<int>(Urgency::Fair) + 1;
     if (base_ == nullptr || !wake_fd_.valid() ||
         event_base_priority_init(base_, kPriorities) == -1) {
         fatal("cannot create an event loop");
