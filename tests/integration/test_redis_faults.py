@@ -450,16 +450,18 @@ def test_a_unit_of_the_stand_in_goes_back_there(redis, daemon):
         assert answer.header("x-ratelimit-remaining-requests") == "2"
 
 
+def held_at(gate):
+    def handler(got, peer):
+        gate.wait(20)
+        ok(got, peer)
+    return handler
+
+
 def test_a_unit_goes_back_to_a_server_that_was_away(redis, counting):
     """Its stamp says of which windows it is, however late it comes."""
     store = redis(appendonly="yes")
     gate = threading.Event()
-
-    def held(got, peer):
-        gate.wait(20)
-        ok(got, peer)
-
-    daemon, behind = counting(store.url, held, WORKERS=1,
+    daemon, behind = counting(store.url, held_at(gate), WORKERS=1,
                               BACKEND_MAX_INFLIGHT=1)
     with Client(daemon.port) as served, Client(daemon.port) as queued:
         served.send(request(body=chat()))
@@ -484,12 +486,7 @@ def test_several_units_go_back_where_nobody_reads(redis, counting):
     those two carried stays spent."""
     store = redis(appendonly="yes")
     gate = threading.Event()
-
-    def held(got, peer):
-        gate.wait(20)
-        ok(got, peer)
-
-    daemon, behind = counting(store.url, held, WORKERS=1, QUEUE_SIZE=10,
+    daemon, behind = counting(store.url, held_at(gate), WORKERS=1, QUEUE_SIZE=10,
                               BACKEND_MAX_INFLIGHT=1,
                               tokens=limited(rpm=100))
     with Client(daemon.port) as served:
