@@ -102,7 +102,8 @@ def environment(build, what):
     env["LLM_PROXY_BUILD"] = os.path.join(ROOT, "build", build)
     env["ASAN_OPTIONS"] = "detect_stack_use_after_return=1"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
-    env["TSAN_OPTIONS"] = "second_deadlock_stack=1"
+    env["TSAN_OPTIONS"] = ("second_deadlock_stack=1 suppressions="
+                           f'"{ROOT}/tests/tsan.suppressions"')
     return env
 
 
