@@ -24,7 +24,7 @@ packages() {
         echo clang clang-format libclang-rt-dev mandoc \
             shellcheck nginx-light haproxy caddy \
             "valkey-server|redis-server" openssl systemd zsh fish \
-            valgrind strace procps libseccomp2 rpm ;;
+            valgrind strace procps libseccomp2 git rpm ;;
     apt:bench)
         echo wrk haproxy nginx-light "valkey-server|redis-server" ;;
     apt:container)
@@ -40,7 +40,7 @@ packages() {
     dnf:check)
         echo clang clang-tools-extra compiler-rt libasan libubsan libtsan \
             mandoc ShellCheck nginx haproxy caddy redis openssl systemd zsh \
-            fish valgrind strace procps-ng libseccomp rpm-build dpkg ;;
+            fish valgrind strace procps-ng libseccomp git rpm-build dpkg ;;
     dnf:bench)
         echo wrk haproxy nginx redis ;;
     dnf:container)
@@ -54,7 +54,7 @@ packages() {
     apk:check)
         echo clang clang-extra-tools compiler-rt mandoc shellcheck nginx \
             haproxy caddy redis openssl zsh fish valgrind strace procps \
-            libseccomp rpm dpkg ;;
+            libseccomp git rpm dpkg ;;
     apk:bench)
         echo wrk haproxy nginx redis ;;
     apk:container)

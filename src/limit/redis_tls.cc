@@ -130,11 +130,11 @@ const StoreFault *RedisTls::begin(redisContext &context,
         err.message = "it cannot be begun";
         return &kTlsFailed;
     }
-    session_ = session.get();
+    session_ = session.release();
     if (redisInitiateSSL(&context, session_) == REDIS_OK) {
-        (void)session.release();
         return nullptr;
     }
+    session.reset(session_); // not hiredis' after all
     const StoreFault *fault = find_fault(err.message);
     session_ = nullptr;
     if (fault == nullptr) {
