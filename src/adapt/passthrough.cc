@@ -20,8 +20,6 @@ namespace
 {
 
 constexpr size_t kMaxReplyFields = size_t{64} << 10;
-// Longer than any prefix of an error line that the tracker knows.
-constexpr size_t kLongestPrefix = 16;
 
 // Fields that belong to one connection, or that are ours to say. A name that
 // ends in '*' stands for all that begin so.
@@ -193,7 +191,6 @@ private:
     AdaptStatus follow(std::string_view in, std::string &out);
     AdaptStatus collect_error_line(std::string_view in, std::string &out);
     AdaptStatus finish_error_line(std::string &out);
-    void note_line_start(std::string_view in);
 
     std::string path_;
     EndMark mark_;
@@ -205,12 +202,10 @@ private:
     int status_ = 0;
     int retry_after_s_ = 0;
     uint64_t passed_ = 0;
-    // What the client has of the line that is being sent, as far as an error
-    // line's prefix could reach.
-    std::string line_start_;
     std::string held_;
     size_t error_prefix_ = 0; // of an error line in held_
-    std::string rest_;        // came behind it
+    size_t sent_prefix_ = 0;  // of that, what the client has already
+    std::string rest_;        // came behind the line
 };
 
 bool Passthrough::start(const ClientRequest &request, UpstreamRequest &out,
@@ -330,7 +325,6 @@ AdaptStatus Passthrough::follow(std::string_view in, std::string &out)
     switch (tracker_.follow(in, used)) {
     case SseTracker::Stop::None:
         out.append(in);
-        note_line_start(in);
         return AdaptStatus::More;
     case SseTracker::Stop::EndOfMark:
         out.append(in.substr(0, used));
@@ -342,27 +336,12 @@ AdaptStatus Passthrough::follow(std::string_view in, std::string &out)
     // through: where that is nothing, and nothing came before, the client can
     // still get a status.
     const size_t line = in.substr(0, used).rfind('\n') + 1; // npos + 1 is 0
-    if (line != 0) {
-        out.append(in.substr(0, line));
-        line_start_.clear();
-    }
+    out.append(in.substr(0, line));
     state_ = State::ErrorLine;
-    held_ = line_start_;
-    held_.append(in.substr(line, used - line));
+    held_ = tracker_.line_start();
     error_prefix_ = held_.size();
+    sent_prefix_ = error_prefix_ - (used - line);
     return collect_error_line(in.substr(used), out);
-}
-
-void Passthrough::note_line_start(std::string_view in)
-{
-    const size_t lf = in.rfind('\n');
-    if (lf != std::string_view::npos) {
-        line_start_.clear();
-        in.remove_prefix(lf + 1);
-    }
-    if (line_start_.size() < kLongestPrefix) {
-        line_start_.append(in.substr(0, kLongestPrefix - line_start_.size()));
-    }
 }
 
 AdaptStatus Passthrough::collect_error_line(std::string_view in,
@@ -393,8 +372,7 @@ AdaptStatus Passthrough::finish_error_line(std::string &out)
     held_.clear();
     rest_.clear();
     state_ = State::Events;
-    out.append(line, line_start_.size(), error_prefix_ - line_start_.size());
-    line_start_.assign(line, 0, error_prefix_);
+    out.append(line, sent_prefix_, error_prefix_ - sent_prefix_);
     return follow(std::string_view(line).substr(error_prefix_), out);
 }
 
@@ -448,11 +426,13 @@ void Passthrough::append_error(const ApiError &error, std::string &out)
         return;
     }
     constexpr std::string_view field = "data:";
-    if (starts_with(event, line_start_)) {
-        out.append(event, line_start_.size());
-    } else if (starts_with(line_start_, field)) {
+    const std::string_view sent =
+        std::string_view(held_).substr(0, sent_prefix_);
+    if (starts_with(event, sent)) {
+        out.append(event, sent.size());
+    } else if (starts_with(sent, field)) {
         // The backend writes no blank behind the colon.
-        out.append(event, line_start_.size() + 1);
+        out.append(event, sent.size() + 1);
     } else {
         // "error", or part of it: no field that any client knows, so the
         // line may end here.

@@ -64,7 +64,7 @@ bool is_plain_data(std::string_view line)
 // completes the event with the mark.
 bool SseTracker::end_line()
 {
-    std::string_view line(start_, std::min(line_length_, sizeof(start_)));
+    std::string_view line = line_start();
     if (!line.empty() && line.back() == '\r') {
         line.remove_suffix(1);
     }
@@ -90,6 +90,13 @@ SseTracker::Stop SseTracker::follow(std::string_view in, size_t &used)
     used = 0;
     while (used < in.size()) {
         const std::string_view rest = in.substr(used);
+        if (line_length_ == 0 && rest.front() == '\n') {
+            used++; // the end of nearly every event
+            if (end_line()) {
+                return Stop::EndOfMark;
+            }
+            continue;
+        }
         const size_t end = rest.find('\n');
         const std::string_view part = rest.substr(0, end);
         if (line_length_ == 0 && end != std::string_view::npos &&

@@ -3,6 +3,7 @@
 #include "llm_proxy/proxy/connection.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <ctime>
 
@@ -44,6 +45,16 @@ void append_date(std::string &out)
         rendered = now;
     }
     out += text;
+}
+
+// RFC 9112 7.1. By printf it was a seventh of a piece's instructions.
+void append_chunk_size(std::string &out, size_t size)
+{
+    char digits[16];
+    const char *end =
+        std::to_chars(digits, digits + sizeof(digits), size, 16).ptr;
+    out.append(digits, static_cast<size_t>(end - digits));
+    out += "\r\n";
 }
 
 } // namespace
@@ -117,33 +128,24 @@ void Connection::begin(const AnswerHead &head)
 
 void Connection::write(std::string_view bytes, bool last)
 {
-    iovec pieces[4];
-    int count = 0;
-    pieces[count++] = piece(head_out_);
-    char size[24];
+    std::string_view end;
     if (counted_length_) {
         bytes = bytes.substr(0, static_cast<size_t>(std::min<uint64_t>(
                                     bytes.size(), length_left_)));
         length_left_ -= bytes.size();
-        pieces[count++] = piece(bytes);
         // Fewer bytes than announced: only closing tells the client.
         keep_ = keep_ && !(last && length_left_ > 0);
-    } else if (!chunked_) {
-        pieces[count++] = piece(bytes);
-    } else {
+    } else if (chunked_) {
         if (!bytes.empty()) {
-            const int n = snprintf(size, sizeof(size), "%zx\r\n", bytes.size());
-            pieces[count++] = piece({size, static_cast<size_t>(n)});
-            pieces[count++] = piece(bytes);
+            append_chunk_size(head_out_, bytes.size());
+            end = "\r\n";
         }
         if (last) {
-            pieces[count++] =
-                piece(bytes.empty() ? "0\r\n\r\n" : "\r\n0\r\n\r\n");
-        } else if (!bytes.empty()) {
-            pieces[count++] = piece("\r\n");
+            end = bytes.empty() ? "0\r\n\r\n" : "\r\n0\r\n\r\n";
         }
     }
-    stream_.send(pieces, count);
+    const iovec pieces[] = {piece(head_out_), piece(bytes), piece(end)};
+    stream_.send(pieces, end.empty() ? 2 : 3);
     head_out_.clear();
     if (stream_.queued() > 0) {
         arm_nearest();

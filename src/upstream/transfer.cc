@@ -355,7 +355,9 @@ size_t Transfer::take_data(std::string_view bytes)
         owner_.on_touched(*this); // it may be over with this turn
         return CURL_WRITEFUNC_PAUSE;
     }
-    timer_.arm(options_.idle_timeout_ms);
+    if (!touched) {
+        timer_.arm(options_.idle_timeout_ms); // a turn has one time
+    }
     return record(take) ? bytes.size() : 0;
 }
 

@@ -1,6 +1,7 @@
 #ifndef LLM_PROXY_HTTP_SSE_H
 #define LLM_PROXY_HTTP_SSE_H
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -37,6 +38,13 @@ public:
     // The bytes so far end an event (or there were none): a comment or an
     // event of our own may go in here.
     bool at_event_end() const;
+    // How the line begins that has not ended yet, as far as the longest prefix
+    // of an error and beyond; after ErrorLine that prefix. Valid until the next
+    // follow().
+    std::string_view line_start() const
+    {
+        return {start_, std::min(line_length_, sizeof(start_))};
+    }
     // Complete events seen, comments not counted.
     uint64_t events() const { return events_; }
 
