@@ -33,17 +33,34 @@ inline bool is_plain(unsigned char byte)
 // and clang's). Signed: whatever is over 0x7f is below 0x20, too.
 using Bytes = signed char __attribute__((vector_size(16)));
 
+// All ones where one of the sixteen bytes at `at` is not plain.
+inline Bytes not_plain(const char *at)
+{
+    Bytes bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    return (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
+}
+
+constexpr ptrdiff_t kBlock = 4 * sizeof(Bytes);
+// Whether all of a block of bytes at `at` are plain, as most of a long text.
+inline bool is_plain_block(const char *at)
+{
+    const Bytes marks = not_plain(at) | not_plain(at + 16) |
+                        not_plain(at + 32) | not_plain(at + 48);
+    uint64_t halves[2];
+    memcpy(halves, &marks, sizeof halves);
+    return (halves[0] | halves[1]) == 0;
+}
+
 // How many of the sixteen bytes at `at` come before the first that is not
 // plain.
 inline size_t plain_bytes(const char *at)
 {
-    Bytes bytes;
-    memcpy(&bytes, at, sizeof bytes);
-    const auto marks = (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
+    const Bytes marks = not_plain(at);
     uint64_t halves[2];
     memcpy(halves, &marks, sizeof halves);
     if ((halves[0] | halves[1]) == 0) {
-        return sizeof bytes;
+        return sizeof marks;
     }
     const size_t half = halves[0] != 0 ? 0 : 1;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

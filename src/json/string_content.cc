@@ -11,6 +11,9 @@ size_t content_length(std::string_view text)
     const char *at = text.data();
     const char *end = at + text.size();
     while (at != end) {
+        while (end - at >= kBlock && is_plain_block(at)) {
+            at += kBlock;
+        }
         while (static_cast<size_t>(end - at) >= sizeof(Bytes)) {
             const size_t plain = plain_bytes(at);
             at += plain;
