@@ -31,8 +31,7 @@ demo: deps all
 check: $(VENV)
 	@$(CHECK)
 
-# The same on Debian 13, in a root made by debootstrap.
-SUITES ?= unit integration
+# The same, or SUITES of it, on Debian 13, in a root made by debootstrap.
 check-trixie:
 	@tests/trixie.sh $(SUITES)
 

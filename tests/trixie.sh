@@ -5,7 +5,8 @@
 # All of it runs in namespaces of its own: nothing stays mounted or running.
 # Needs root and a network.
 #
-#   tests/trixie.sh SUITE...          as tests/check.py --list names them
+#   tests/trixie.sh [SUITE...]        as tests/check.py --list names them;
+#                                     all that "make check" runs if none
 #   tests/trixie.sh --make TARGET...
 set -eu
 
@@ -65,7 +66,7 @@ run_suites() {
             NODE_EXTRA_CA_CERTS="$host_ca"
     fi
     cd /src
-    if [ "$1" = --make ]; then
+    if [ "${1-}" = --make ]; then
         shift
         # The tree may be another user's.
         GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
@@ -86,9 +87,6 @@ case ${1-} in
     shift
     run_suites "$@"
     exit
-    ;;
-'')
-    fail 64 "usage: tests/trixie.sh SUITE... | --make TARGET..."
     ;;
 esac
 [ "$(id -u)" -eq 0 ] ||
