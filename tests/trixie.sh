@@ -65,12 +65,13 @@ run_suites() {
         export SSL_CERT_FILE="$host_ca" PIP_CERT="$host_ca" \
             NODE_EXTRA_CA_CERTS="$host_ca"
     fi
+    # The tree may be another user's.
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
+        GIT_CONFIG_VALUE_0=/src
     cd /src
     if [ "${1-}" = --make ]; then
         shift
-        # The tree may be another user's.
-        GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
-            GIT_CONFIG_VALUE_0=/src make "$@"
+        make "$@"
         return
     fi
     contrib/deps.sh run check

@@ -1,8 +1,8 @@
 // The body scanner: one state machine over bytes. Strings are most of a
-// request, so their plain bytes are skipped sixteen at a time, and what ends
-// one is seen there; everything else takes one step() a byte. Positions are
-// counted from the document's start, never from a piece's, which is what makes
-// cuts invisible.
+// request, so their plain bytes are skipped sixteen and more at a time, and
+// what ends one is seen there; everything else takes one step() a byte.
+// Positions are counted from the document's start, never from a piece's, which
+// is what makes cuts invisible.
 
 #include "llm_proxy/json/scanner.h"
 

@@ -33,20 +33,23 @@ inline bool is_plain(unsigned char byte)
 // and clang's). Signed: whatever is over 0x7f is below 0x20, too.
 using Bytes = signed char __attribute__((vector_size(16)));
 
-// All ones where one of the sixteen bytes at `at` is not plain.
-inline Bytes not_plain(const char *at)
+// Adds all ones to `marks` where one of the sixteen bytes at `at` is not plain.
+inline void mark_not_plain(const char *at, Bytes &marks)
 {
     Bytes bytes;
     memcpy(&bytes, at, sizeof bytes);
-    return (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
+    marks |= (bytes < 0x20) | (bytes == '"') | (bytes == '\\');
 }
 
 constexpr ptrdiff_t kBlock = 4 * sizeof(Bytes);
-// Whether all of a block of bytes at `at` are plain, as most of a long text.
+// Whether all of a block of bytes at `at` are plain.
 inline bool is_plain_block(const char *at)
 {
-    const Bytes marks = not_plain(at) | not_plain(at + 16) |
-                        not_plain(at + 32) | not_plain(at + 48);
+    Bytes marks = {};
+    mark_not_plain(at, marks);
+    mark_not_plain(at + 16, marks);
+    mark_not_plain(at + 32, marks);
+    mark_not_plain(at + 48, marks);
     uint64_t halves[2];
     memcpy(halves, &marks, sizeof halves);
     return (halves[0] | halves[1]) == 0;
@@ -56,7 +59,8 @@ inline bool is_plain_block(const char *at)
 // plain.
 inline size_t plain_bytes(const char *at)
 {
-    const Bytes marks = not_plain(at);
+    Bytes marks = {};
+    mark_not_plain(at, marks);
     uint64_t halves[2];
     memcpy(halves, &marks, sizeof halves);
     if ((halves[0] | halves[1]) == 0) {

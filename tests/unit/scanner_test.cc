@@ -357,9 +357,9 @@ static void limits_top_level_keys(void **)
 
 static void content_ends_at_every_byte_that_needs_a_look(void **)
 {
-    // Longer than two of the blocks of 64 bytes that are looked at as one.
+    // Long enough for blocks of 64 bytes, which follow the first 128.
     std::string plain;
-    while (plain.size() < 130) {
+    while (plain.size() < 260) {
         plain += "0123456789 abcdefghijklmnopqrstuvwxyz~";
     }
     plain += "\xc3\xa9";

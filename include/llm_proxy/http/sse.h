@@ -38,9 +38,8 @@ public:
     // The bytes so far end an event (or there were none): a comment or an
     // event of our own may go in here.
     bool at_event_end() const;
-    // How the line begins that has not ended yet, as far as the longest prefix
-    // of an error and beyond; after ErrorLine that prefix. Valid until the next
-    // follow().
+    // The first bytes, 32 at most, of the line that has not ended yet; after
+    // ErrorLine exactly the prefix. Valid until the next follow().
     std::string_view line_start() const
     {
         return {start_, std::min(line_length_, sizeof(start_))};

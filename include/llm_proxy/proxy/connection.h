@@ -111,7 +111,9 @@ private:
     Timer timer_;
     std::unique_ptr<Exchange> exchange_;
     const RequestHead *request_ = nullptr; // the exchange's; in parser_
-    std::string head_out_; // an answer's head that waits for its first bytes
+    // What goes out before the next bytes of an answer: its head, which waits
+    // for the first of them, and a chunk's size.
+    std::string head_out_;
     State state_ = State::Head;
     int64_t tick_at_ms_ = -1;   // when the exchange wants its next tick()
     int64_t body_since_ms_ = 0; // the window its rate is taken over
