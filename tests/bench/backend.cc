@@ -33,6 +33,8 @@ namespace
 {
 
 constexpr int64_t kNsPerMs = 1000000;
+// So long after the last request it does not sleep, unless streams are paced.
+constexpr int64_t kAwakeNs = 100 * kNsPerMs;
 
 struct Options {
     uint16_t port = 0;
@@ -129,10 +131,16 @@ void Backend::run()
 {
     epoll_event events[256];
     int timeout_ms = -1;
+    int64_t sleepy_ns = 0;
     for (;;) {
-        int count = epoll_wait(epoll_.get(), events, 256, timeout_ms);
+        int count = due_.empty() && now_ns() < sleepy_ns
+                        ? wait_awake(epoll_.get(), events, 256)
+                        : epoll_wait(epoll_.get(), events, 256, timeout_ms);
         if (count == -1 && errno != EINTR) {
             die_errno("epoll_wait");
+        }
+        if (count > 0) {
+            sleepy_ns = now_ns() + kAwakeNs;
         }
         for (int i = 0; i < count; i++) {
             on_event(events[i].data.fd, events[i].events);

@@ -4,6 +4,7 @@
 // again and prints one JSON line: what is counted and what it cost belong to
 // the same window. Anything unexpected ends it without a number.
 //
+// With --awake it never sleeps, for connections that are busy all the time.
 // With --timed it takes how long each piece of a paced stream was under way,
 // and with --leave N it then leaves N streams, one after the other, and takes
 // how long the backend, asked at --backend-port, did not know.
@@ -53,6 +54,7 @@ struct Options {
     uint64_t window_ms = 1500;
     uint64_t max_answers = 2000000;
     pid_t pid = 0; // whose cost is sampled; 0 = none
+    bool awake = false;
     bool timed = false;
     uint64_t leave = 0;
     uint16_t backend_port = 0;
@@ -217,7 +219,9 @@ bool Load::run_until(int64_t until_ns)
             open(open_++);
         }
         int timeout_ms = static_cast<int>((wake_ns - now) / kNsPerMs) + 1;
-        int count = epoll_wait(epoll_.get(), events, 256, timeout_ms);
+        int count = options_.awake
+                        ? wait_awake(epoll_.get(), events, 256)
+                        : epoll_wait(epoll_.get(), events, 256, timeout_ms);
         for (int i = 0; i < count; i++) {
             if (events[i].data.u64 == kBackend) {
                 receive_close();
@@ -389,6 +393,7 @@ Options read_options(int argc, char **argv)
         {"window-ms", required_argument, nullptr, 't'},
         {"max-answers", required_argument, nullptr, 'm'},
         {"pid", required_argument, nullptr, 'P'},
+        {"awake", no_argument, nullptr, 'A'},
         {"timed", no_argument, nullptr, 'T'},
         {"leave", required_argument, nullptr, 'l'},
         {"backend-port", required_argument, nullptr, 'b'},
@@ -426,6 +431,9 @@ Options read_options(int argc, char **argv)
         case 'P':
             options.pid =
                 static_cast<pid_t>(option_number(name, optarg, 1, 1 << 22));
+            break;
+        case 'A':
+            options.awake = true;
             break;
         case 'T':
             options.timed = true;

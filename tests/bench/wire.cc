@@ -12,6 +12,7 @@
 #include <cstring>
 #include <ctime>
 
+#include <sched.h>
 #include <sys/epoll.h>
 
 namespace llmproxy
@@ -82,6 +83,15 @@ uint64_t option_number(const char *option, const char *text, uint64_t least,
             std::to_string(most));
     }
     return value;
+}
+
+int wait_awake(int epoll, epoll_event *events, int most)
+{
+    const int count = epoll_wait(epoll, events, most, 0);
+    if (count == 0) {
+        sched_yield();
+    }
+    return count;
 }
 
 void watch(int epoll, int operation, int fd, uint32_t events)

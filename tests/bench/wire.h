@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <sys/epoll.h>
+
 // What the two ends of the benchmark have in common.
 namespace llmproxy
 {
@@ -30,6 +32,11 @@ uint64_t content_length(std::string_view head, uint64_t absent);
 // The number that an option was given, within its bounds.
 uint64_t option_number(const char *option, const char *text, uint64_t least,
                        uint64_t most);
+
+// epoll_wait() without sleeping: who sends to a process that sleeps pays for
+// waking it, so a proxy that keeps its peers less busy than another would
+// seem dearer for that. Lets others have the core where nothing has happened.
+int wait_awake(int epoll, epoll_event *events, int most);
 
 // Registers `fd` with the epoll instance, or changes what is waited for.
 void watch(int epoll, int operation, int fd, uint32_t events);
