@@ -120,18 +120,26 @@ int CurlSockets::socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
     return 0;
 }
 
+std::unique_ptr<CurlSockets::Watch> &CurlSockets::watch_of(curl_socket_t fd)
+{
+    const size_t at = static_cast<size_t>(fd);
+    if (at >= watches_.size()) {
+        watches_.resize(at + 1);
+    }
+    return watches_[at];
+}
+
 void CurlSockets::change(CURL *easy, curl_socket_t fd, int what)
 {
-    std::unique_ptr<Watch> &watch = watches_[fd];
+    std::unique_ptr<Watch> &watch = watch_of(fd);
     if (watch == nullptr) {
         if (what == CURL_POLL_REMOVE) {
-            watches_.erase(fd);
             return;
         }
         watch = std::make_unique<Watch>(*this, fd, false);
     }
     if (what == CURL_POLL_REMOVE && !watch->ours()) {
-        watches_.erase(fd);
+        watch.reset();
         return;
     }
     watch->want(what);
@@ -153,14 +161,14 @@ curl_socket_t CurlSockets::open_cb(void *arg, curlsocktype,
         log_error("upstream: socket: %s", strerror(errno));
         return CURL_SOCKET_BAD;
     }
-    sockets->watches_[fd] = std::make_unique<Watch>(*sockets, fd, true);
+    sockets->watch_of(fd) = std::make_unique<Watch>(*sockets, fd, true);
     return fd;
 }
 
 int CurlSockets::close_cb(void *arg, curl_socket_t fd) noexcept
 {
     // The watch first: epoll must forget the number before it is reused.
-    static_cast<CurlSockets *>(arg)->watches_.erase(fd);
+    static_cast<CurlSockets *>(arg)->watch_of(fd).reset();
     return close(fd);
 }
 

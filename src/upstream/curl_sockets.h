@@ -4,8 +4,8 @@
 #include "llm_proxy/loop/event_loop.h"
 
 #include <memory>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <curl/curl.h>
 
@@ -58,11 +58,12 @@ private:
     static curl_socket_t open_cb(void *arg, curlsocktype purpose,
                                  curl_sockaddr *address) noexcept;
     static int close_cb(void *arg, curl_socket_t fd) noexcept;
+    std::unique_ptr<Watch> &watch_of(curl_socket_t fd);
     void change(CURL *easy, curl_socket_t fd, int what);
 
     EventLoop &loop_;
     CurlSocketHandler &handler_;
-    std::unordered_map<curl_socket_t, std::unique_ptr<Watch>> watches_;
+    std::vector<std::unique_ptr<Watch>> watches_; // by fd
     bool refused_ = false;
 };
 

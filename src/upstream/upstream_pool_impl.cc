@@ -61,10 +61,10 @@ void UpstreamPool::Impl::open_multi()
 void UpstreamPool::Impl::begin_anew()
 {
     std::vector<uint64_t> running;
-    for (const auto &entry : transfers_) {
-        if (entry.second->running()) {
-            running.push_back(entry.first);
-            curl_multi_remove_handle(multi_, entry.second->easy());
+    for (const uint64_t id : transfers_.ids()) {
+        if (transfers_.find(id)->running()) {
+            running.push_back(id);
+            curl_multi_remove_handle(multi_, transfers_.find(id)->easy());
         }
     }
     curl_multi_cleanup(multi_);
@@ -80,8 +80,8 @@ void UpstreamPool::Impl::begin_anew()
 UpstreamPool::Impl::~Impl()
 {
     loop_.remove_turn_end(*this);
-    while (!transfers_.empty()) {
-        cancel(transfers_.begin()->first);
+    for (const uint64_t id : transfers_.ids()) {
+        cancel(id);
     }
     idle_.clear();
     // Closes idle connections through sockets_, which is still there.
@@ -101,10 +101,9 @@ uint64_t UpstreamPool::Impl::submit(const BackendConfig &backend,
         transfer = std::move(idle_.back());
         idle_.pop_back();
     }
-    const uint64_t id = ++last_id_;
     Transfer &entered = *transfer;
+    const uint64_t id = transfers_.put(std::move(transfer));
     entered.begin(id, backend, std::move(request), options, sink);
-    transfers_.emplace(id, std::move(transfer));
     if (!options.gated) {
         add(entered);
         return id;
@@ -154,23 +153,12 @@ void UpstreamPool::Impl::fail(uint64_t id)
 
 void UpstreamPool::Impl::on_gate_open(uint64_t id)
 {
-    const Transfers::iterator found = transfers_.find(id);
-    if (found != transfers_.end()) {
-        add(*found->second);
+    Transfer *transfer = transfers_.find(id);
+    if (transfer != nullptr) {
+        add(*transfer);
     }
     // Otherwise cancel() found that the place had been given already and has
     // left the gate for it.
-}
-
-std::unique_ptr<Transfer> UpstreamPool::Impl::take_out(uint64_t id)
-{
-    const Transfers::iterator found = transfers_.find(id);
-    if (found == transfers_.end()) {
-        return nullptr;
-    }
-    std::unique_ptr<Transfer> transfer = std::move(found->second);
-    transfers_.erase(found);
-    return transfer;
 }
 
 void UpstreamPool::Impl::recycle(std::unique_ptr<Transfer> transfer)
@@ -189,7 +177,7 @@ void UpstreamPool::Impl::recycle(std::unique_ptr<Transfer> transfer)
 
 void UpstreamPool::Impl::cancel(uint64_t id)
 {
-    std::unique_ptr<Transfer> transfer = take_out(id);
+    std::unique_ptr<Transfer> transfer = transfers_.take(id);
     if (transfer == nullptr) {
         return;
     }
@@ -211,8 +199,8 @@ void UpstreamPool::Impl::cancel(uint64_t id)
 
 void UpstreamPool::Impl::let_finish(uint64_t id)
 {
-    const Transfers::iterator found = transfers_.find(id);
-    if (found != transfers_.end() && !found->second->detach()) {
+    Transfer *transfer = transfers_.find(id);
+    if (transfer != nullptr && !transfer->detach()) {
         cancel(id);
     }
 }
@@ -220,12 +208,6 @@ void UpstreamPool::Impl::let_finish(uint64_t id)
 void UpstreamPool::Impl::resume(uint64_t id)
 {
     resumed_.push_back(id);
-}
-
-const Transfer *UpstreamPool::Impl::find(uint64_t id) const
-{
-    const Transfers::const_iterator found = transfers_.find(id);
-    return found == transfers_.end() ? nullptr : found->second.get();
 }
 
 int UpstreamPool::Impl::timer_cb(CURLM *, long timeout_ms, void *arg) noexcept
@@ -258,9 +240,9 @@ bool UpstreamPool::Impl::is_paused(CURL *easy) const
 
 bool UpstreamPool::Impl::is_held(int local_port) const
 {
-    for (const Transfers::value_type &entry : transfers_) {
-        if (entry.second->paused() &&
-            entry.second->local_port() == local_port) {
+    for (const uint64_t id : transfers_.ids()) {
+        const Transfer *transfer = transfers_.find(id);
+        if (transfer->paused() && transfer->local_port() == local_port) {
             return true;
         }
     }
@@ -322,13 +304,13 @@ void UpstreamPool::Impl::after_action()
     std::vector<uint64_t> touched;
     touched.swap(touched_);
     for (const uint64_t id : touched) {
-        const Transfers::iterator found = transfers_.find(id);
-        if (found == transfers_.end() || !found->second->touched) {
+        Transfer *transfer = transfers_.find(id);
+        if (transfer == nullptr || !transfer->touched) {
             continue;
         }
-        found->second->touched = false;
-        if (found->second->sink() != nullptr) {
-            found->second->sink()->on_upstream_turn();
+        transfer->touched = false;
+        if (transfer->sink() != nullptr) {
+            transfer->sink()->on_upstream_turn();
         }
     }
     for (const Ended &e : ended) {
@@ -342,11 +324,11 @@ void UpstreamPool::Impl::end(uint64_t id, const TransferEnd &end)
 {
     // The transfer's numbers are asked for by the sink, so it is recycled
     // after it was told, and found by nobody else meanwhile.
-    const Transfers::iterator found = transfers_.find(id);
-    if (found == transfers_.end()) {
+    const Transfer *transfer = transfers_.find(id);
+    if (transfer == nullptr) {
         return;
     }
-    TransferSink *sink = found->second->sink();
+    TransferSink *sink = transfer->sink();
     if (sink != nullptr) {
         sink->on_upstream_end(end);
     }
@@ -366,10 +348,10 @@ void UpstreamPool::Impl::go_on()
     size_t done = 0;
     while (done < resumed.size() && (done == 0 || !loop_.turn_is_long())) {
         const uint64_t id = resumed[done++];
-        const Transfers::iterator found = transfers_.find(id);
-        if (found != transfers_.end() && found->second->paused()) {
+        Transfer *transfer = transfers_.find(id);
+        if (transfer != nullptr && transfer->paused()) {
             in_curl_ = true; // it calls back before it returns
-            const bool goes_on = found->second->resume();
+            const bool goes_on = transfer->resume();
             in_curl_ = false;
             after_action();
             if (!goes_on) {
@@ -387,7 +369,7 @@ bool UpstreamPool::Impl::on_turn_end()
     const std::vector<Ended> refused = std::exchange(failed_, {});
     for (const Ended &e : refused) {
         // Out of the map first: cancel() would ask the gate about it.
-        std::unique_ptr<Transfer> transfer = take_out(e.id);
+        std::unique_ptr<Transfer> transfer = transfers_.take(e.id);
         if (transfer != nullptr) {
             transfer->sink()->on_upstream_end(e.end);
             recycle(std::move(transfer));

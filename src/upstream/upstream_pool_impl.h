@@ -7,12 +7,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "curl_sockets.h"
 #include "parsed_urls.h"
 #include "transfer.h"
+#include "transfer_table.h"
 
 namespace llmproxy
 {
@@ -36,10 +36,9 @@ public:
     void cancel(uint64_t id);
     void let_finish(uint64_t id);
     void resume(uint64_t id);
-    const Transfer *find(uint64_t id) const;
+    const Transfer *find(uint64_t id) const { return transfers_.find(id); }
 
 private:
-    using Transfers = std::unordered_map<uint64_t, std::unique_ptr<Transfer>>;
     struct Ended {
         uint64_t id;
         TransferEnd end;
@@ -66,7 +65,6 @@ private:
     void add_to_curl(Transfer &transfer);
     void fail(uint64_t id);
     void end(uint64_t id, const TransferEnd &end);
-    std::unique_ptr<Transfer> take_out(uint64_t id);
     void recycle(std::unique_ptr<Transfer> transfer);
 
     EventLoop &loop_;
@@ -75,14 +73,13 @@ private:
     ParsedUrls urls_;
     CURLM *multi_ = nullptr;
     Timer timer_;
-    Transfers transfers_;
+    TransferTable transfers_;
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::vector<uint64_t> touched_;
     std::vector<Ended> ended_; // of one action
     std::vector<uint64_t> resumed_;
     std::vector<Ended> failed_; // ends to be told at the end of the turn
-    uint64_t last_id_ = 0;
-    bool due_ = false; // curl asked for a time-out at once
+    bool due_ = false;          // curl asked for a time-out at once
     bool in_curl_ = false;
 };
 
