@@ -21,6 +21,7 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "answers.h"
 #include "stamp.h"
@@ -41,6 +42,7 @@ struct Options {
     uint64_t pieces = 200;
     uint64_t paced_pieces = 100;
     uint64_t interval_ms = 50;
+    uint64_t answer_ms = 0; // to think about each that is not paced
 };
 
 // A connection from a proxy.
@@ -283,6 +285,8 @@ bool Backend::answer(Client &client, std::string_view head,
         due_.push_back(
             {now_ns() + static_cast<int64_t>(options_.interval_ms) * kNsPerMs,
              client.fd.get(), client.serial});
+    } else if (options_.answer_ms > 0) {
+        usleep(static_cast<useconds_t>(options_.answer_ms * 1000));
     }
     return send_out(client, whole);
 }
@@ -357,6 +361,7 @@ Options read_options(int argc, char **argv)
         {"pieces", required_argument, nullptr, 'n'},
         {"paced-pieces", required_argument, nullptr, 'N'},
         {"interval-ms", required_argument, nullptr, 'i'},
+        {"answer-ms", required_argument, nullptr, 'a'},
         {},
     };
     Options options;
@@ -379,9 +384,12 @@ Options read_options(int argc, char **argv)
         case 'i':
             options.interval_ms = option_number(name, optarg, 1, 60000);
             break;
+        case 'a':
+            options.answer_ms = option_number(name, optarg, 0, 1000);
+            break;
         default:
             die("usage: bench_backend [--port N] [--pieces N] "
-                "[--paced-pieces N] [--interval-ms N]");
+                "[--paced-pieces N] [--interval-ms N] [--answer-ms N]");
         }
     }
     return options;

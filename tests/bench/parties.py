@@ -69,7 +69,7 @@ master_process off;
 worker_processes 1;
 worker_rlimit_nofile {files};
 pid {dir}/nginx.pid;
-events {{ worker_connections {files}; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     client_body_temp_path {dir}/body;
@@ -210,9 +210,12 @@ class Bench:
     def write_config(self, name, template, port):
         """The file of a proxy that listens there."""
         config = self.folder / f"{name}.conf"
+        files = self.streams * 2 + 256
+        # nginx closes who has not asked yet once a sixteenth is left.
         config.write_text(template.lstrip().format(
             port=port, backend=self.backend_port, dir=self.folder,
-            token=TOKEN, redis=self.redis_port, files=self.streams * 2 + 256))
+            token=TOKEN, redis=self.redis_port, files=files,
+            connections=files + files // 8))
         config.chmod(0o600)
         return config
 
@@ -227,10 +230,12 @@ class Bench:
         path.chmod(0o600)
 
     @contextlib.contextmanager
-    def backend(self, interval_ms=INTERVAL_MS, pieces=PACED_PIECES):
+    def backend(self, interval_ms=INTERVAL_MS, pieces=PACED_PIECES,
+                answer_ms=0):
         child = spawn([self.tool("bench_backend"), "--pieces", PIECES,
                        "--paced-pieces", pieces,
-                       "--interval-ms", interval_ms],
+                       "--interval-ms", interval_ms,
+                       "--answer-ms", answer_ms],
                       self.cores[1], stdout=subprocess.PIPE, text=True)
         try:
             self.backend_port = int(child.stdout.readline())
