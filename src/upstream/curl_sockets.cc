@@ -120,31 +120,40 @@ int CurlSockets::socket_cb(CURL *easy, curl_socket_t fd, int what, void *arg,
     return 0;
 }
 
-std::unique_ptr<CurlSockets::Watch> &CurlSockets::watch_of(curl_socket_t fd)
+CurlSockets::Watch *CurlSockets::find(curl_socket_t fd) const
+{
+    const size_t at = static_cast<size_t>(fd);
+    return fd >= 0 && at < watches_.size() ? watches_[at].get() : nullptr;
+}
+
+CurlSockets::Watch &CurlSockets::watch(curl_socket_t fd, bool ours)
 {
     const size_t at = static_cast<size_t>(fd);
     if (at >= watches_.size()) {
         watches_.resize(at + 1);
     }
-    return watches_[at];
+    watches_[at] = std::make_unique<Watch>(*this, fd, ours);
+    return *watches_[at];
+}
+
+void CurlSockets::forget(curl_socket_t fd)
+{
+    if (find(fd) != nullptr) {
+        watches_[static_cast<size_t>(fd)].reset();
+    }
 }
 
 void CurlSockets::change(CURL *easy, curl_socket_t fd, int what)
 {
-    std::unique_ptr<Watch> &watch = watch_of(fd);
-    if (watch == nullptr) {
-        if (what == CURL_POLL_REMOVE) {
-            return;
-        }
-        watch = std::make_unique<Watch>(*this, fd, false);
-    }
-    if (what == CURL_POLL_REMOVE && !watch->ours()) {
-        watch.reset();
+    Watch *found = find(fd);
+    if (what == CURL_POLL_REMOVE && (found == nullptr || !found->ours())) {
+        forget(fd);
         return;
     }
-    watch->want(what);
+    Watch &watched = found != nullptr ? *found : watch(fd, false);
+    watched.want(what);
     if (what == CURL_POLL_REMOVE && !handler_.is_paused(easy)) {
-        watch->settle();
+        watched.settle();
     }
 }
 
@@ -161,14 +170,14 @@ curl_socket_t CurlSockets::open_cb(void *arg, curlsocktype,
         log_error("upstream: socket: %s", strerror(errno));
         return CURL_SOCKET_BAD;
     }
-    sockets->watch_of(fd) = std::make_unique<Watch>(*sockets, fd, true);
+    sockets->watch(fd, true);
     return fd;
 }
 
 int CurlSockets::close_cb(void *arg, curl_socket_t fd) noexcept
 {
     // The watch first: epoll must forget the number before it is reused.
-    static_cast<CurlSockets *>(arg)->watch_of(fd).reset();
+    static_cast<CurlSockets *>(arg)->forget(fd);
     return close(fd);
 }
 

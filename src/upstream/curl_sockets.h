@@ -58,7 +58,9 @@ private:
     static curl_socket_t open_cb(void *arg, curlsocktype purpose,
                                  curl_sockaddr *address) noexcept;
     static int close_cb(void *arg, curl_socket_t fd) noexcept;
-    std::unique_ptr<Watch> &watch_of(curl_socket_t fd);
+    Watch *find(curl_socket_t fd) const; // nullptr of one not watched
+    Watch &watch(curl_socket_t fd, bool ours);
+    void forget(curl_socket_t fd);
     void change(CURL *easy, curl_socket_t fd, int what);
 
     EventLoop &loop_;

@@ -62,9 +62,10 @@ void UpstreamPool::Impl::begin_anew()
 {
     std::vector<uint64_t> running;
     for (const uint64_t id : transfers_.ids()) {
-        if (transfers_.find(id)->running()) {
+        const Transfer *transfer = transfers_.find(id);
+        if (transfer->running()) {
             running.push_back(id);
-            curl_multi_remove_handle(multi_, transfers_.find(id)->easy());
+            curl_multi_remove_handle(multi_, transfer->easy());
         }
     }
     curl_multi_cleanup(multi_);
@@ -240,13 +241,9 @@ bool UpstreamPool::Impl::is_paused(CURL *easy) const
 
 bool UpstreamPool::Impl::is_held(int local_port) const
 {
-    for (const uint64_t id : transfers_.ids()) {
-        const Transfer *transfer = transfers_.find(id);
-        if (transfer->paused() && transfer->local_port() == local_port) {
-            return true;
-        }
-    }
-    return false;
+    return transfers_.any([local_port](const Transfer &transfer) {
+        return transfer.paused() && transfer.local_port() == local_port;
+    });
 }
 
 void UpstreamPool::Impl::on_touched(Transfer &transfer)
@@ -368,7 +365,7 @@ bool UpstreamPool::Impl::on_turn_end()
 {
     const std::vector<Ended> refused = std::exchange(failed_, {});
     for (const Ended &e : refused) {
-        // Out of the map first: cancel() would ask the gate about it.
+        // Out of the table first: cancel() would ask the gate about it.
         std::unique_ptr<Transfer> transfer = transfers_.take(e.id);
         if (transfer != nullptr) {
             transfer->sink()->on_upstream_end(e.end);

@@ -11,8 +11,8 @@
 
 #include "curl_sockets.h"
 #include "parsed_urls.h"
+#include "place_table.h"
 #include "transfer.h"
-#include "transfer_table.h"
 
 namespace llmproxy
 {
@@ -73,7 +73,7 @@ private:
     ParsedUrls urls_;
     CURLM *multi_ = nullptr;
     Timer timer_;
-    TransferTable transfers_;
+    PlaceTable<Transfer> transfers_;
     std::vector<std::unique_ptr<Transfer>> idle_;
     std::vector<uint64_t> touched_;
     std::vector<Ended> ended_; // of one action

@@ -1,9 +1,10 @@
-// bench_backend: a model server that costs as little as possible, so that a
-// benchmark measures the proxy in front of it. One thread, keep-alive
-// HTTP/1.1, answers rendered beforehand. It speaks enough of vLLM's and
-// Ollama's wire for chat and parses only heads and Content-Length. Who asks
-// for /closes is told of each stream whose reader leaves before its end: the
-// time, in us of the wall clock, a line each.
+// bench_backend: a model server that does as little as possible for an answer,
+// so that a benchmark measures the proxy in front of it, and stays awake for
+// the next request (wire.h says why). One thread, keep-alive HTTP/1.1, answers
+// rendered beforehand. It speaks enough of vLLM's and Ollama's wire for chat
+// and parses only heads and Content-Length. Who asks for /closes is told of
+// each stream whose reader leaves before its end: the time, in us of the wall
+// clock, a line each.
 
 #include "llm_proxy/base/fd.h"
 #include "llm_proxy/base/strings.h"
@@ -34,7 +35,8 @@ namespace
 {
 
 constexpr int64_t kNsPerMs = 1000000;
-// So long after the last request it does not sleep, unless streams are paced.
+// So long after the last event it does not sleep, unless streams are paced or
+// it is to take its time.
 constexpr int64_t kAwakeNs = 100 * kNsPerMs;
 
 struct Options {
@@ -42,7 +44,7 @@ struct Options {
     uint64_t pieces = 200;
     uint64_t paced_pieces = 100;
     uint64_t interval_ms = 50;
-    uint64_t answer_ms = 0; // to think about each that is not paced
+    uint64_t answer_ms = 0; // before each that is not paced; all wait
 };
 
 // A connection from a proxy.
@@ -135,9 +137,10 @@ void Backend::run()
     int timeout_ms = -1;
     int64_t sleepy_ns = 0;
     for (;;) {
-        int count = due_.empty() && now_ns() < sleepy_ns
-                        ? wait_awake(epoll_.get(), events, 256)
-                        : epoll_wait(epoll_.get(), events, 256, timeout_ms);
+        const bool awake =
+            options_.answer_ms == 0 && due_.empty() && now_ns() < sleepy_ns;
+        int count =
+            wait_for_events(epoll_.get(), events, 256, timeout_ms, awake);
         if (count == -1 && errno != EINTR) {
             die_errno("epoll_wait");
         }
@@ -385,7 +388,7 @@ Options read_options(int argc, char **argv)
             options.interval_ms = option_number(name, optarg, 1, 60000);
             break;
         case 'a':
-            options.answer_ms = option_number(name, optarg, 0, 1000);
+            options.answer_ms = option_number(name, optarg, 0, 999);
             break;
         default:
             die("usage: bench_backend [--port N] [--pieces N] "

@@ -5,7 +5,8 @@ nginx and HAProxy as plain reverse proxies and llm-proxyd with tokens, limits
 and access log stand in front of the same scripted backend. Each proxy runs on
 the first core, backend and load on the second. Cost is the time on the CPU
 that the kernel counted for all threads of a proxy, divided by what it
-answered in the same window, so it does not depend on who is the bottleneck.
+answered in the same window. Backend and load stay awake unless streams are
+paced: waking them would be counted for slower proxies alone.
 Rounds are interleaved (A B C A B C ...), ratios are taken within a round.
 
 A row that was disturbed is measured again while there is time to spare; if it

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import pathlib
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -40,16 +41,16 @@ NOT_JUDGED = ("libc", "libcrypto")
 TOOLS = ("valgrind", "callgrind_control", "strace", "pkill")
 WARM_UP, TIMES = 50, 200
 PATIENCE_S = 60  # a daemon under valgrind is slow
-# Longer than it takes to go to sleep, under a tool as well: an answer that is
-# there before would save a turn of the loop, as often as that happens.
+# Longer than the daemon takes to go to sleep, under a tool as well: an answer
+# that is there before would save a turn of the loop, as often as that happens.
 ANSWER_MS = 10
 
 
 @contextlib.contextmanager
-def daemon(measured, command):
+def daemon(measured, command, template=DAEMON_CONF):
     """A daemon under a tool; one worker."""
     port = free_port()
-    config = measured.write_config("counts", DAEMON_CONF, port)
+    config = measured.write_config("counts", template, port)
     errors = measured.folder / "counts.stderr"
     with open(errors, "wb") as stderr:
         child = spawn([*command, measured.daemon, "-c", config],
@@ -89,10 +90,11 @@ def profile(measured, row):
 
 
 def system_calls(measured, row, times):
-    """Of a whole life in which so many requests were answered."""
+    """Of a whole life in which so many requests were answered. Without the
+    access log, which is written by the clock and not by the request."""
     out = measured.folder / "strace"
-    with daemon(measured, ["strace", "-f", "-c", "-U", "calls", "-o", out]) as (
-            party, child):
+    with daemon(measured, ["strace", "-f", "-c", "-U", "calls", "-o", out],
+                re.sub("ACCESS_LOG=.*", "", DAEMON_CONF)) as (party, child):
         ask(party.port, row.asked[DAEMON][0], times)
         # strace would let its child go on.
         subprocess.run(["pkill", "-TERM", "-P", str(party.pid)], check=True)

@@ -219,9 +219,8 @@ bool Load::run_until(int64_t until_ns)
             open(open_++);
         }
         int timeout_ms = static_cast<int>((wake_ns - now) / kNsPerMs) + 1;
-        int count = options_.awake
-                        ? wait_awake(epoll_.get(), events, 256)
-                        : epoll_wait(epoll_.get(), events, 256, timeout_ms);
+        int count = wait_for_events(epoll_.get(), events, 256, timeout_ms,
+                                    options_.awake);
         for (int i = 0; i < count; i++) {
             if (events[i].data.u64 == kBackend) {
                 receive_close();

@@ -328,7 +328,7 @@ class Bench:
                    "--ramp-ms", 1000 if row.paced else 0,
                    "--warmup-ms", 500 if row.paced else 200,
                    "--window-ms", window_ms]
-        if not row.paced:
+        if row.awake and not row.paced:
             command += ["--awake"]
         if party.pid:
             command += ["--pid", party.pid]

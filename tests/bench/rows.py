@@ -116,6 +116,7 @@ class Row:
     paced: bool = False
     kind: str = "cost"
     connections: int = 64     # of those that are not paced
+    awake: bool = True        # the load never sleeps, unless it is paced
 
 
 ROWS = [
@@ -182,7 +183,8 @@ TURNS = [
         {METERED: (long_chat(LARGEST), is_chat)}, kind="turns"),
 ]
 # What asks for the longest turns, together.
-MIXED = [*(Row(row.name, row.title, row.asked) for row in TURNS),
+MIXED = [*(Row(row.name, row.title, row.asked, awake=False)
+           for row in TURNS),
          Row("turn-streams", "streams", {
              METERED: (chat("vllm:paced", True), None)}, paced=True)]
 TURNS_MIXED = Row("turn-mixed", "longest turn: all these at once, beside "

@@ -1,6 +1,6 @@
 // The small common part of the benchmark's two ends: looking up a header
-// field, numbers of options, the clock. It trusts its input more than the
-// daemon's own parser does, since both ends are ours.
+// field, numbers of options, the clock, waiting. It trusts its input more than
+// the daemon's own parser does, since both ends are ours.
 
 #include "wire.h"
 
@@ -85,10 +85,11 @@ uint64_t option_number(const char *option, const char *text, uint64_t least,
     return value;
 }
 
-int wait_awake(int epoll, epoll_event *events, int most)
+int wait_for_events(int epoll, epoll_event *events, int most, int timeout_ms,
+                    bool awake)
 {
-    const int count = epoll_wait(epoll, events, most, 0);
-    if (count == 0) {
+    const int count = epoll_wait(epoll, events, most, awake ? 0 : timeout_ms);
+    if (count == 0 && awake) {
         sched_yield();
     }
     return count;

@@ -33,10 +33,11 @@ uint64_t content_length(std::string_view head, uint64_t absent);
 uint64_t option_number(const char *option, const char *text, uint64_t least,
                        uint64_t most);
 
-// epoll_wait() without sleeping: who sends to a process that sleeps pays for
-// waking it, so a proxy that keeps its peers less busy than another would
-// seem dearer for that. Lets others have the core where nothing has happened.
-int wait_awake(int epoll, epoll_event *events, int most);
+// epoll_wait(), without sleeping if `awake`: who sends to a process that sleeps
+// pays for waking it, so a proxy that keeps its peers less busy than another
+// would seem dearer for that. Others have the core while nothing happens.
+int wait_for_events(int epoll, epoll_event *events, int most, int timeout_ms,
+                    bool awake);
 
 // Registers `fd` with the epoll instance, or changes what is waited for.
 void watch(int epoll, int operation, int fd, uint32_t events);
