@@ -8,7 +8,8 @@ import socket
 import subprocess
 from contextlib import contextmanager
 
-from daemon import DAEMON, REPORT, SLOW, clean_environment
+from daemon import (DAEMON, REPORT, SLOW, clean_environment,
+                    eventually)
 
 CTL = str(pathlib.Path(DAEMON).parent / "llm-proxyctl")
 
@@ -61,7 +62,8 @@ def rest(client):
 
 @contextmanager
 def stopped_thread(tid):
-    """One thread of a process stands still; the others run."""
+    """One thread of a process stands still; the others run. It is stopped while
+    it sleeps: at work it may hold a lock of libc's that the others need."""
     seize, interrupt, detach, all_threads = 0x4206, 0x4207, 17, 0x40000000
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p,
@@ -71,7 +73,12 @@ def stopped_thread(tid):
         if libc.ptrace(what, tid, None, None) == -1:
             raise OSError(ctypes.get_errno(), f"ptrace {what:#x}")
 
+    def asleep():
+        stat = pathlib.Path(f"/proc/{tid}/stat").read_text(encoding="ascii")
+        return stat.rpartition(") ")[2].startswith("S")
+
     ptrace(seize)
+    eventually(asleep)
     ptrace(interrupt)
     os.waitpid(tid, all_threads)
     try:

@@ -224,10 +224,18 @@ class Daemon:
         return int(re.search(r"RssAnon:\s+(\d+)", text)[1])
 
     def thread(self, name):
-        """The kernel's number of the thread with that name."""
-        (task,) = [task for task in
-                   pathlib.Path(f"/proc/{self.pid}/task").iterdir()
-                   if (task / "comm").read_text() == f"{name}\n"]
+        """The kernel's number of the thread with that name, which it gives
+        itself: that may be after the daemon is ready."""
+        found = []
+
+        def named():
+            found[:] = [task for task in
+                        pathlib.Path(f"/proc/{self.pid}/task").iterdir()
+                        if (task / "comm").read_text() == f"{name}\n"]
+            return found
+
+        eventually(named)
+        (task,) = found
         return int(task.name)
 
     def threads(self):

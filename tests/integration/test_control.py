@@ -469,7 +469,8 @@ def test_who_does_not_read_keeps_nobody_out(controlled):
 
 def test_a_stuck_worker_is_named(controlled):
     daemon = controlled(WORKERS=2, tokens=ALICE)
-    with stopped_thread(daemon.thread("worker 0")):
+    workers = [daemon.thread(f"worker {n}") for n in (0, 1)]
+    with stopped_thread(workers[0]):
         began = time.monotonic()
         done = ctl(daemon, "--json", "status")
         assert time.monotonic() - began < 5 * SLOW
