@@ -59,8 +59,8 @@ sbom: PROGRAM = src/llm-proxyd src/llm-proxyctl
 sbom: deps all
 	@contrib/sbom.py build/release build/sbom.spdx.json
 
-lint: $(VENV)
-	@$(CHECK) lint
+lint tidy: $(VENV)
+	@$(CHECK) $@
 
 asan: $(VENV)
 	@$(CHECK) asan
@@ -218,7 +218,7 @@ $(VENV): $(REQUIREMENTS) | deps-check
 	@touch $@
 
 .PHONY: all run demo scale check check-trixie check-sandbox check-clang \
-	packages lint asan tsan fuzz bench counts format install-places install dist \
+	packages lint tidy asan tsan fuzz bench counts format install-places install dist \
 	deb check-deb check-deb-trixie lint-deb rpm check-rpm apk \
 	check-openrc check-container check-reproducible sbom deps deps-check \
 	deps-bench deps-package clean build-release build-asan build-tsan \

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import floors
+import pytest
 from tools import (ROOT, compile_commands, files, key, need, read, run,
                    run_each)
 
@@ -74,6 +75,7 @@ def test_every_header_compiles_alone():
     assert problems == [], "\n".join(problems)
 
 
+@pytest.mark.tidy
 def test_clang_tidy():
     tidy = need("clang-tidy")
     version = run([tidy, "--version"])[1]
